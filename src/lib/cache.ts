@@ -1,0 +1,133 @@
+import {lstat, mkdir, readdir, readFile, rename, rm, writeFile} from 'node:fs/promises'
+import {homedir} from 'node:os'
+import {join, relative} from 'node:path'
+import {type Context} from './context.js'
+import {CouldNotRun, systemCode} from './errors.js'
+import {sha256File} from './hash.js'
+import {withLock} from './lock.js'
+
+/** A finished artefact: a folder that is never written to again. */
+export type Artefact = {
+  directory: string
+  /** SHA-256 by path of the artefact's files, as they were made. */
+  files: Record<string, string>
+}
+
+type Manifest = {inputs: unknown; files: Record<string, FileSeal>}
+type FileSeal = {sha256: string; stat: string}
+
+const MANIFEST = 'manifest.json'
+
+/** Where artefacts are kept: $PATCHBENCH_CACHE, else the XDG cache folder. */
+export function cacheDirectory(env: NodeJS.ProcessEnv = process.env): string {
+  return env.PATCHBENCH_CACHE ?? join(env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'patchbench')
+}
+
+/**
+ * The artefact of a kind with this key: taken from the cache when it is there
+ * and whole, else made. It is made in a folder beside its place and renamed
+ * when complete, under a lock, so that a kill at any moment leaves either
+ * nothing or all of it, and concurrent runs make it once.
+ *
+ * @param kind a room of the cache, such as `module`
+ * @param key from keyOf(inputs)
+ * @param inputs what the key was made of, kept for the reader of the manifest
+ * @param make writes the artefact's files into the folder that it is given
+ */
+export async function artefact(
+  context: Context,
+  kind: string,
+  key: string,
+  inputs: unknown,
+  make: (directory: string) => Promise<void>,
+): Promise<Artefact> {
+  const directory = join(context.cache, kind, key)
+  const present = await open(directory)
+  if (present) return present
+  const wait = () => context.progress(`waiting for another patchbench that makes this ${kind}`)
+  return withLock(`${directory}.lock`, context.signal, async () => await build(context, kind, directory, inputs, make), wait)
+}
+
+async function build(
+  context: Context,
+  kind: string,
+  directory: string,
+  inputs: unknown,
+  make: (directory: string) => Promise<void>,
+): Promise<Artefact> {
+  const madeMeanwhile = await open(directory)
+  if (madeMeanwhile) return madeMeanwhile
+  if (await exists(directory)) context.progress(`a cached ${kind} was damaged and is made anew`)
+  const partial = `${directory}.partial`
+  try {
+    await rm(directory, {recursive: true, force: true})
+    await rm(partial, {recursive: true, force: true})
+    await mkdir(partial, {recursive: true})
+    await make(partial)
+    const manifest: Manifest = {inputs, files: await seal(partial)}
+    await writeFile(join(partial, MANIFEST), JSON.stringify(manifest, null, 1))
+    await rename(partial, directory)
+    return {directory, files: checksums(manifest)}
+  } catch (error) {
+    await rm(partial, {recursive: true, force: true})
+    if (systemCode(error) === 'ENOSPC') {
+      throw new CouldNotRun(`the disk that holds ${context.cache} is full: free some space or set PATCHBENCH_CACHE to a larger disk`)
+    }
+    throw error
+  }
+}
+
+/** Forgets an artefact that turned out to be unusable in spite of its checksum. */
+export async function forget(context: Context, kind: string, key: string): Promise<void> {
+  const directory = join(context.cache, kind, key)
+  await withLock(`${directory}.lock`, context.signal, async () => await rm(directory, {recursive: true, force: true}))
+}
+
+async function open(directory: string): Promise<Artefact | undefined> {
+  const manifest = await readManifest(directory)
+  if (!manifest) return undefined
+  for (const [path, {sha256, stat}] of Object.entries(manifest.files)) {
+    const file = join(directory, path)
+    const now = await identity(file)
+    if (now === undefined) return undefined
+    // As git's index does: an unchanged inode, size and ctime mean unchanged
+    // bytes; only after a copy or a touch is the file read again.
+    if (now !== stat && (await sha256File(file)) !== sha256) return undefined
+  }
+  return {directory, files: checksums(manifest)}
+}
+
+async function readManifest(directory: string): Promise<Manifest | undefined> {
+  try {
+    return JSON.parse(await readFile(join(directory, MANIFEST), 'utf8')) as Manifest
+  } catch {
+    return undefined
+  }
+}
+
+function checksums(manifest: Manifest): Record<string, string> {
+  return Object.fromEntries(Object.entries(manifest.files).map(([path, {sha256}]) => [path, sha256]))
+}
+
+async function seal(directory: string): Promise<Record<string, FileSeal>> {
+  const files: Record<string, FileSeal> = {}
+  for (const entry of await readdir(directory, {recursive: true, withFileTypes: true})) {
+    if (!entry.isFile()) continue
+    const path = join(entry.parentPath, entry.name)
+    files[relative(directory, path)] = {sha256: await sha256File(path), stat: (await identity(path)) ?? ''}
+  }
+  return files
+}
+
+async function identity(path: string): Promise<string | undefined> {
+  try {
+    const {ino, size, mtimeNs, ctimeNs} = await lstat(path, {bigint: true})
+    return `${ino} ${size} ${mtimeNs} ${ctimeNs}`
+  } catch {
+    return undefined
+  }
+}
+
+async function exists(path: string): Promise<boolean> {
+  return (await identity(path)) !== undefined
+}

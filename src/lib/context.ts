@@ -1,0 +1,9 @@
+/** What every room needs from the command that called it. */
+export type Context = {
+  /** Aborts when the user interrupts; all work ends then. */
+  signal: AbortSignal
+  /** The folder of the artefact cache. */
+  cache: string
+  /** Says what is being done now, for a terminal or a log. */
+  progress: (text: string) => void
+}
