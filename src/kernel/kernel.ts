@@ -1,0 +1,32 @@
+/** Something that boots, wherever it came from. Its files are fetched when they are first needed. */
+export type Kernel = {
+  /** As shown to users: `debian 6.12.117`. */
+  label: string
+  /** The line it belongs to: `6.12`. */
+  line: string
+  /** uname -r, which is also the name of its folder under lib/modules. */
+  release: string
+  /** Hash over everything that makes this kernel what it is. */
+  key: string
+  /** What it was taken from, for reports: package names with versions, or file names with checksums. */
+  origin: Record<string, string>
+  /** Where the image and modules are. */
+  image: () => Promise<KernelImage>
+  /** Where an out-of-tree module is built (the O= folder of a kernel build). */
+  headers: () => Promise<KernelHeaders>
+}
+
+export type KernelImage = {
+  vmlinuz: string
+  /** The folder that holds kernel/, modules.builtin and modules.order. */
+  modules: string
+  /** The kernel's .config, where it is known. */
+  config?: string
+}
+
+export type KernelHeaders = {build: string; /** Rewritten to `.` in what the compiler writes. */ prefix: string}
+
+/** `6.12` of `6.12.117+deb12-amd64`. */
+export function lineOf(release: string): string {
+  return release.split('.').slice(0, 2).join('.').replace(/[^\d.].*$/, '')
+}
