@@ -1,0 +1,53 @@
+import {z} from 'zod'
+
+const name = z.string().regex(/^[a-z0-9][a-z0-9-]*$/, 'small letters, digits and hyphens')
+const packageName = z.string().regex(/^[a-z0-9][a-z0-9+.-]+$/, 'a Debian package name')
+const moduleName = z.string().regex(/^[A-Za-z0-9_-]+$/, 'a kernel module name')
+const line = z.string().regex(/^\d+\.\d+$/, "a kernel line in quotes, like '6.12'")
+const parameterValue = z.union([z.string(), z.number(), z.boolean()]).transform(String)
+
+const test = z.strictObject({
+  name,
+  about: z.string().min(1),
+})
+
+const livepatch = z.strictObject({
+  /** Folder with the module's source, relative to case.yaml. */
+  source: z.string(),
+  /** The module's name as the kernel shows it. */
+  module: z.string().regex(/^[a-z0-9_]+$/, 'a module name as in /proc/modules: small letters, digits and underscores'),
+  /** Module parameters given at load. */
+  parameters: z.record(z.string().regex(/^\w+$/), parameterValue).default({}),
+  /** The symptoms that this fix is for; all of them where it is left out. */
+  claims: z.array(name).optional(),
+  expect: z.strictObject({
+    livepatched: z.enum(['fixed', 'not-fixed', 'regressed', 'not-reproduced']),
+    reverted: z.enum(['restored', 'not-restored', 'regressed', 'not-reproduced']),
+  }),
+})
+
+/** case.yaml: what there is to prove, and with what. */
+export const caseSchema = z.strictObject({
+  schema: z.literal(1),
+  title: z.string().min(1),
+  tree: z.enum(['linux', 'firewall4']),
+  kernels: z.array(line).min(1),
+  reproducer: z.strictObject({
+    /** The guest program, relative to case.yaml. */
+    program: z.string(),
+    /** Virtual time makes waiting free and computing slower; for reproducers that wait. */
+    time: z.enum(['real', 'virtual']).default('real'),
+    /** Seconds that one run may take under KVM; under TCG it gets four times as many. */
+    deadline: z.number().positive().default(30),
+    /** MiB of memory of the machine. */
+    memory: z.number().int().min(256).max(16384).default(512),
+    packages: z.array(packageName).default([]),
+    modules: z.array(moduleName).default([]),
+    parameters: z.record(name, parameterValue).default({}),
+  }),
+  symptoms: z.array(test).min(1),
+  controls: z.array(test).default([]),
+  livepatch: livepatch.optional(),
+})
+
+export type CaseFile = z.infer<typeof caseSchema>
