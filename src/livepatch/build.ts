@@ -1,0 +1,82 @@
+import Handlebars from 'handlebars'
+import {copyFile, mkdir, readdir, readFile, rename, rm, writeFile} from 'node:fs/promises'
+import {availableParallelism} from 'node:os'
+import {join} from 'node:path'
+import {type Case} from '../case/case.js'
+import {type Kernel} from '../kernel/kernel.js'
+import {artefact} from '../lib/cache.js'
+import {type Context} from '../lib/context.js'
+import {CouldNotRun, InputError} from '../lib/errors.js'
+import {keyOf, sha256, sha256File} from '../lib/hash.js'
+import {run} from '../lib/process.js'
+import {projectPath} from '../lib/project.js'
+
+export type LivepatchModule = {path: string; sha256: string}
+
+/** Whether pahole is installed must not change the module; livepatches need no BTF. */
+const NO_BTF = ['CONFIG_DEBUG_INFO_BTF_MODULES=']
+
+/**
+ * A case's livepatch module, built for a kernel, once per source, kernel and compiler.
+ *
+ * @throws CouldNotRun when it does not compile, with the compiler's first error
+ */
+export async function buildLivepatch(context: Context, {name, livepatch}: Case, kernel: Kernel): Promise<LivepatchModule> {
+  if (!livepatch) throw new InputError(`the case '${name}' has no livepatch`)
+  const sources = await sourceFiles(livepatch.source)
+  const object = `${livepatch.module.replaceAll('_', '-')}.c`
+  if (!(object in sources)) throw new InputError(`${livepatch.source} holds no ${object}, the source of module ${livepatch.module}`)
+  const kbuild = await renderKbuild(kernel.release, object.replace(/c$/, 'o'))
+  const inputs = {kernel: kernel.key, sources, kbuild: sha256(kbuild), compiler: await compiler(context), steps: 1}
+  const built = await artefact(context, 'module', keyOf(inputs), inputs, async (into) => {
+    context.progress(`building ${livepatch.module} for ${kernel.label}`)
+    const scratch = join(into, 'build')
+    await mkdir(scratch)
+    for (const file of Object.keys(sources)) await copyFile(join(livepatch.source, file), join(scratch, file))
+    await writeFile(join(scratch, 'Kbuild'), kbuild)
+    await make(context, kernel, scratch, livepatch.source)
+    await rename(join(scratch, object.replace(/c$/, 'ko')), join(into, `${livepatch.module}.ko`))
+    await rm(scratch, {recursive: true})
+  })
+  const file = `${livepatch.module}.ko`
+  return {path: join(built.directory, file), sha256: built.files[file]!}
+}
+
+async function sourceFiles(folder: string): Promise<Record<string, string>> {
+  const names = (await readdir(folder)).filter((name) => /\.[ch]$/.test(name)).sort()
+  return Object.fromEntries(await Promise.all(names.map(async (name) => [name, await sha256File(join(folder, name))] as const)))
+}
+
+async function renderKbuild(release: string, object: string): Promise<string> {
+  const template = await readFile(projectPath('livepatch/Kbuild.hbs'), 'utf8')
+  return Handlebars.compile(template, {noEscape: true, strict: true})({release, object})
+}
+
+async function compiler(context: Context): Promise<string> {
+  const {stdout} = await run('gcc', ['--version'], {signal: context.signal})
+  return stdout.split('\n')[0] ?? ''
+}
+
+async function make(context: Context, kernel: Kernel, scratch: string, source: string): Promise<void> {
+  const {build, prefix} = await kernel.headers()
+  // The module's bytes must not depend on where it was built.
+  const maps = [`-ffile-prefix-map=${scratch}=.`, `-ffile-prefix-map=${prefix}=.`]
+  const {exitCode, all} = await run(
+    'make',
+    ['-C', build, `M=${scratch}`, `KCFLAGS=${maps.join(' ')}`, 'W=1', ...NO_BTF, `-j${availableParallelism()}`, 'modules'],
+    {signal: context.signal, allowedExits: [0, 1, 2], env: {KBUILD_BUILD_TIMESTAMP: '1970-01-01'}},
+  )
+  if (exitCode === 0) return
+  throw new CouldNotRun(`the livepatch does not build for ${kernel.label}: ${firstError(all, scratch, source)}`, all)
+}
+
+/** The compiler's first complaint, with the file as the user knows it. */
+export function firstError(output: string, scratch: string, source: string): string {
+  const lines = output.split('\n')
+  const line =
+    lines.find((one) => /:\d+(?::\d+)?: (?:fatal )?error: /.test(one)) ??
+    lines.find((one) => /^ERROR: |error:|\bundefined!|No space left/.test(one)) ??
+    lines.filter(Boolean).at(-1) ??
+    'make said nothing'
+  return line.trim().replaceAll(scratch, source)
+}
