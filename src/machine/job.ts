@@ -1,0 +1,37 @@
+import {cp, mkdtemp, rm, writeFile} from 'node:fs/promises'
+import {tmpdir} from 'node:os'
+import {join} from 'node:path'
+import {create} from 'tar'
+
+/** What a machine does, step by step; vm/agent.py has an operation for each. */
+export type Step =
+  | {op: 'modprobe'; name: string; modules: readonly string[]}
+  | {op: 'reproduce'; name: string; program: string; environment: Record<string, string>; deadline?: number}
+  | {op: 'load'; name: string; module: string; livepatch: string; parameters: readonly string[]; deadline: number}
+  | {op: 'unload'; name: string; livepatch: string; deadline: number}
+  | {op: 'shell'; name: string; environment: Record<string, string>; rows: number; columns: number}
+
+export type Job = {
+  steps: readonly Step[]
+  /** Files of the host by the name that the guest sees. */
+  files: Record<string, string>
+}
+
+/** A job as the agent takes it: a line with the size, then a tar archive. */
+export async function packJob({steps, files}: Job): Promise<Buffer> {
+  const folder = await mkdtemp(join(tmpdir(), 'patchbench-job-'))
+  try {
+    for (const [name, path] of Object.entries(files)) await cp(path, join(folder, name), {recursive: true})
+    await writeFile(join(folder, 'job.json'), JSON.stringify({time: Date.now() / 1000, steps}))
+    const archive = await collect(create({cwd: folder, portable: true}, ['.']))
+    return Buffer.concat([Buffer.from(`${JSON.stringify({size: archive.length})}\n`), archive])
+  } finally {
+    await rm(folder, {recursive: true, force: true})
+  }
+}
+
+async function collect(stream: AsyncIterable<Buffer>): Promise<Buffer> {
+  const chunks: Buffer[] = []
+  for await (const chunk of stream) chunks.push(chunk)
+  return Buffer.concat(chunks)
+}
