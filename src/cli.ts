@@ -1,0 +1,145 @@
+import {Command, CommanderError, InvalidArgumentError, Option} from 'commander'
+import {setMaxListeners} from 'node:events'
+import {readFileSync} from 'node:fs'
+import {cacheDirectory} from './lib/cache.js'
+import {type Context} from './lib/context.js'
+import {CouldNotRun, EXIT, InputError, Interrupted} from './lib/errors.js'
+import {projectPath} from './lib/project.js'
+import {type CompareOptions} from './commands/compare.js'
+import {type ShellOptions} from './commands/shell.js'
+
+const {version} = JSON.parse(readFileSync(projectPath('package.json'), 'utf8')) as {version: string}
+const VARIANTS = ['base', 'livepatched', 'reverted']
+
+const interruption = new AbortController()
+setMaxListeners(0, interruption.signal)
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+  process.on(signal, () => interruption.abort(new Interrupted()))
+}
+
+const context: Context = {
+  signal: interruption.signal,
+  cache: cacheDirectory(),
+  progress: (text) => void process.stderr.write(`${text}\n`),
+}
+
+const program = new Command('patchbench')
+  .description('Checks the sentence "this patch fixes that bug": reproduce, livepatch, compare.')
+  .version(version)
+  .exitOverride()
+  .showHelpAfterError("(see 'patchbench --help')")
+
+program
+  .command('doctor')
+  .description('what this machine has and lacks, and the one line that installs it')
+  .option('--json', 'print JSON')
+  .action(async (options: {json?: boolean}) => {
+    const {doctorCommand} = await import('./commands/doctor.js')
+    finish(await doctorCommand(context, options))
+  })
+
+program
+  .command('cases')
+  .description('what there is to prove')
+  .option('--cases <folder>', 'a folder of cases instead of patches/')
+  .option('--json', 'print JSON')
+  .action(async (options: {cases?: string; json?: boolean}) => {
+    const {casesCommand} = await import('./commands/cases.js')
+    finish({text: await casesCommand(options), exit: EXIT.ok})
+  })
+
+withKernelOptions(program.command('compare'))
+  .description('reproduce each case on base, livepatched and reverted, and say what the fix is worth')
+  .argument('[case...]', 'cases, all of them where none is named')
+  .option('--cases <folder>', 'a folder of cases instead of patches/')
+  .option('--variant <list>', `which of ${VARIANTS.join(', ')}; base is always run`, variants)
+  .option('--repeat <n>', 'run each variant n times and report disagreement as flaky', count, 1)
+  .option('--jobs <n>', 'machines side by side; default the cores', count)
+  .option('--set <name=value>', 'a reproducer parameter of case.yaml', collect, [])
+  .option('--output <folder>', 'where the run leaves its evidence')
+  .option('--json', 'print JSON')
+  .action(async (names: string[], options: CompareOptions) => {
+    const {compareCommand} = await import('./commands/compare.js')
+    finish(await compareCommand(context, names, options, commandLine()))
+  })
+
+withKernelOptions(program.command('shell'))
+  .description('an interactive machine in the state of a variant; exit ends it')
+  .argument('<case>')
+  .addOption(new Option('--variant <variant>', 'the state').choices(VARIANTS).default('base'))
+  .option('--cases <folder>', 'a folder of cases instead of patches/')
+  .action(async (name: string, options: ShellOptions) => {
+    const {shellCommand} = await import('./commands/shell.js')
+    process.exitCode = await shellCommand(context, name, options)
+  })
+
+const build = program.command('build').description('build a part of a case on its own')
+withKernelOptions(build.command('livepatch'))
+  .description('build the livepatch module of a case')
+  .argument('<case>')
+  .option('--cases <folder>', 'a folder of cases instead of patches/')
+  .option('--json', 'print JSON')
+  .action(async (name: string, options: Parameters<typeof import('./commands/build.js').buildLivepatchCommand>[2]) => {
+    const {buildLivepatchCommand} = await import('./commands/build.js')
+    finish({text: await buildLivepatchCommand(context, name, options), exit: EXIT.ok})
+  })
+
+await main()
+
+async function main(): Promise<void> {
+  try {
+    await program.parseAsync()
+  } catch (error) {
+    process.exitCode = report(error)
+  }
+}
+
+/** The only place that prints an error; a bug of ours is the only one with a stack. */
+function report(error: unknown): number {
+  if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.input
+  if (error instanceof Interrupted || interruption.signal.aborted) return say('interrupted', EXIT.interrupted)
+  if (error instanceof InputError) return say(error.message, EXIT.input)
+  if (error instanceof CouldNotRun) return say([error.message, error.detail].filter(Boolean).join('\n'), EXIT.couldNotRun)
+  return say(`a bug in patchbench, please report it: ${error instanceof Error ? error.stack : String(error)}`, EXIT.couldNotRun)
+}
+
+function say(text: string, exit: number): number {
+  process.stderr.write(`patchbench: ${text}\n`)
+  return exit
+}
+
+function finish({text, exit}: {text: string; exit: number}): void {
+  process.stdout.write(`${text}\n`)
+  process.exitCode = exit
+}
+
+function withKernelOptions(command: Command): Command {
+  return command
+    .option('--kernel <line|vmlinuz>', 'stock kernels by line (6.12, or 6.12,6.1) or an image at hand')
+    .option('--modules <folder>', 'lib/modules/RELEASE of the image at hand')
+    .option('--headers <folder>', 'build folder of the image at hand, for livepatches')
+    .option('--refresh', 'look for newer stock kernels now')
+    .option('--root <tar>', "a guest root of your own instead of mmdebstrap's")
+    .addOption(new Option('--accel <accelerator>', 'how machines run').choices(['auto', 'kvm', 'tcg']).default('auto'))
+}
+
+function commandLine(): string {
+  return ['patchbench', ...process.argv.slice(2)].map((word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`)).join(' ')
+}
+
+function count(text: string): number {
+  const value = Number(text)
+  if (!Number.isInteger(value) || value < 1 || value > 1000) throw new InvalidArgumentError('a whole number from 1 to 1000 is needed.')
+  return value
+}
+
+function variants(text: string): string[] {
+  const list = text.split(',')
+  const unknown = list.find((one) => !VARIANTS.includes(one))
+  if (unknown !== undefined) throw new InvalidArgumentError(`'${unknown}' is none of ${VARIANTS.join(', ')}.`)
+  return list
+}
+
+function collect(value: string, before: string[]): string[] {
+  return [...before, value]
+}

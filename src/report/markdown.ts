@@ -1,0 +1,79 @@
+import {createTwoFilesPatch} from 'diff'
+import Handlebars from 'handlebars'
+import {readdir, readFile} from 'node:fs/promises'
+import {join} from 'node:path'
+import {projectPath} from '../lib/project.js'
+import {type Comparison, type PairRecord} from '../run/compare.js'
+import {type Result} from '../run/results.js'
+import {type Variant} from '../verdict/verdict.js'
+import {controlsText, symptomText} from './symptom.js'
+
+/** What a report says about the run as a whole. */
+export type RunFacts = {date: string; version: string; revision: string; command: string; accelerator: string}
+
+/** The comparison as Markdown for a mail or a pull request, with the evidence that fits in one. */
+export async function comparisonMarkdown({results, pairs}: Comparison, run: RunFacts): Promise<string> {
+  const renderer = Handlebars.create()
+  renderer.registerHelper('cell', (text: string) => text.replaceAll('|', '\\|').replace(/\s*\n\s*/g, ' '))
+  // What a guest printed cannot end the block that it is quoted in.
+  renderer.registerHelper('fenced', (text: string) => text.trimEnd().replaceAll('```', '` ` `'))
+  const template = await readFile(projectPath('src/report/comparison.md.hbs'), 'utf8')
+  const met = results.filter(({verdict, expected}) => verdict === expected).length
+  const sections = await Promise.all(pairs.map(async (record) => await section(record, results, run)))
+  return renderer.compile(template, {strict: true, noEscape: true})({
+    run,
+    summary: `${met} of ${results.length} verdicts as expected`,
+    pairs: sections,
+  })
+}
+
+async function section(record: PairRecord, all: readonly Result[], run: RunFacts) {
+  const results = all.filter((result) => result.case === record.case && result.kernel === record.kernel)
+  const [first] = results
+  const folders = await sessionFolders(first?.evidence)
+  const base = await symptomCapture(folders, 'base')
+  const variant = await symptomCapture(folders, 'livepatched')
+  return {
+    case: record.case,
+    kernel: record.kernel,
+    record: {...record, module: record.module ?? null},
+    machine: `QEMU under ${run.accelerator}`,
+    results: results.map((result) => ({...result, symptom: symptomText(result), controls: controlsText(result)})),
+    tests: (first?.tests ?? []).map(({name, role, claimed, observed}, index) => ({
+      name,
+      role,
+      claimed,
+      seen: observed.base,
+      statuses: results.map((result) => result.tests[index]!.variant),
+    })),
+    symptom: {base, variant, difference: base && variant ? captureDifference(base, variant) : ''},
+    ktaps: (await Promise.all(results.map(async ({variant}) => ({variant, text: await evidenceText(folders, variant, 'ktap')})))).filter(
+      ({text}) => text !== '',
+    ),
+  }
+}
+
+/** The sessions' folders, the first repeats first. */
+async function sessionFolders(evidence: string | undefined): Promise<string[]> {
+  if (!evidence) return []
+  const names = await readdir(evidence).catch(() => [])
+  return names.sort((a, b) => a.localeCompare(b, 'en', {numeric: true})).map((name) => join(evidence, name))
+}
+
+async function symptomCapture(folders: readonly string[], variant: Variant): Promise<string> {
+  return await evidenceText(folders, variant, 'symptom.txt')
+}
+
+async function evidenceText(folders: readonly string[], variant: Variant, file: string): Promise<string> {
+  for (const folder of folders) {
+    const text = await readFile(join(folder, variant, file), 'utf8').catch(() => undefined)
+    if (text !== undefined) return text
+  }
+  return ''
+}
+
+/** What a fix changed on the wire, without what differs from run to run anyway. */
+function captureDifference(base: string, variant: string): string {
+  const steady = (text: string) => text.replace(/^\d\d:\d\d:\d\d\.\d+ /gm, '').replace(/\b(?:[\da-f]{2}:){5}[\da-f]{2}\b/g, '<mac>')
+  return createTwoFilesPatch('base', 'livepatched', steady(base), steady(variant)).split('\n').slice(1).join('\n')
+}

@@ -1,0 +1,22 @@
+import {type Result, type TestRow} from '../run/results.js'
+
+/** What a row says about the symptom: the first that shows on base, and as it is in this variant. */
+export function symptomText({tests}: Result): string {
+  const symptoms = tests.filter(({role, claimed}) => role === 'symptom' && claimed)
+  const telling = symptoms.find(({variant}) => variant === 'failed') ?? symptoms.find(({base}) => base === 'failed') ?? symptoms[0]
+  if (!telling || telling.variant === 'missing') return '-'
+  const others = symptoms.filter((one) => one !== telling && one.variant === telling.variant).length
+  const seen = telling.observed.variant.split('\n')[0] || `${telling.name} ${telling.variant}`
+  return others > 0 ? `${seen} (and ${others} more)` : seen
+}
+
+/** `6/7`: how many controls pass. */
+export function controlsText({tests}: Result): string {
+  const controls = tests.filter(({role}) => role === 'control')
+  return `${controls.filter(({variant}) => variant === 'passed').length}/${controls.length}`
+}
+
+/** The tests of a role, for reports that list them. */
+export function testsOf({tests}: Result, role: TestRow['role']): TestRow[] {
+  return tests.filter((test) => test.role === role)
+}

@@ -1,0 +1,60 @@
+import Table from 'cli-table3'
+import {styleText} from 'node:util'
+import {type Result} from '../run/results.js'
+import {controlsText, symptomText} from './symptom.js'
+
+/** No lines around cells: the table is read on terminals and in mail. */
+const BARE = {
+  ...{top: '', 'top-mid': '', 'top-left': '', 'top-right': ''},
+  ...{bottom: '', 'bottom-mid': '', 'bottom-left': '', 'bottom-right': ''},
+  ...{left: '', 'left-mid': '', mid: '', 'mid-mid': '', right: '', 'right-mid': '', middle: '  '},
+}
+
+/** Rows of text in columns, without borders. */
+export function plainTable(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  const style = {head: [], border: [], 'padding-left': 0, 'padding-right': 0}
+  const table = new Table({head: [...head], chars: BARE, style})
+  for (const row of rows) table.push([...row])
+  return table
+    .toString()
+    .split('\n')
+    .map((line) => line.trimEnd())
+    .join('\n')
+}
+
+/**
+ * The comparison as a table, a line a cell; below it why a verdict is not the plain one.
+ *
+ * @param colour whether the reader is a terminal that wants colour
+ */
+export function comparisonTable(results: readonly Result[], colour: boolean): string {
+  const rows = results.map((result, index) => {
+    const before = results[index - 1]
+    const sameCase = before?.case === result.case && before.kernel === result.kernel
+    const verdict = result.verdict + (result.verdict === result.expected ? '' : ` (expected ${result.expected})`)
+    return [
+      sameCase ? '' : result.case,
+      sameCase ? '' : result.kernel,
+      result.variant,
+      symptomText(result),
+      controlsText(result),
+      result.repeats > 1 ? `${verdict}, ${result.repeats} times` : verdict,
+    ]
+  })
+  const lines = plainTable(['case', 'kernel', 'variant', 'symptom', 'controls', 'verdict'], rows).split('\n')
+  const painted = lines.map((line, index) => paint(line, results[index - 1], colour))
+  return [...painted, ...reasons(results)].join('\n')
+}
+
+function paint(line: string, result: Result | undefined, colour: boolean): string {
+  if (!colour || !result) return line
+  const end = line.lastIndexOf(result.verdict)
+  const style = result.verdict !== result.expected ? 'red' : result.verdict === 'shown' || result.verdict === 'restored' ? 'yellow' : 'green'
+  return line.slice(0, end) + styleText(style, line.slice(end))
+}
+
+function reasons(results: readonly Result[]): string[] {
+  return results.flatMap((result) =>
+    result.reasons.map((reason) => `\n${result.case}, ${result.kernel}, ${result.variant}: ${reason}`),
+  )
+}

@@ -1,0 +1,178 @@
+import {mkdir} from 'node:fs/promises'
+import {join} from 'node:path'
+import pLimit from 'p-limit'
+import {type Case} from '../case/case.js'
+import {type Kernel} from '../kernel/kernel.js'
+import {type Context} from '../lib/context.js'
+import {CouldNotRun} from '../lib/errors.js'
+import {runTasks} from '../lib/tasks.js'
+import {buildLivepatch, type LivepatchModule} from '../livepatch/build.js'
+import {type Accelerator} from '../machine/qemu.js'
+import {BadSnapshot, runSession, type SessionResult} from '../machine/session.js'
+import {forgetSnapshot, type Snapshot} from '../machine/snapshot.js'
+import {planSessions, type SessionPlan} from '../plan/plan.js'
+import {type Variant, type VariantRun} from '../verdict/verdict.js'
+import {caseSnapshot} from './machines.js'
+import {outcomesOf} from './outcome.js'
+import {type Result, resultOf} from './results.js'
+import {sessionJob, sessionLimits} from './sessions.js'
+
+export type CompareInput = {
+  cases: readonly Case[]
+  kernels: readonly Kernel[]
+  /** The variants asked for; every one that a case has where it is left out. */
+  variants?: readonly Variant[]
+  repeats: number
+  /** How many machines run side by side. */
+  jobs: number
+  accelerator: Accelerator
+  /** A guest root that the user brought. */
+  rootTar?: string
+  /** The run's folder, where the evidence goes. */
+  folder: string
+}
+
+export type Comparison = {results: Result[]; pairs: PairRecord[]}
+
+/** What was used for a case on a kernel, and how long its sessions took. */
+export type PairRecord = {
+  case: string
+  kernel: string
+  release: string
+  origin: Record<string, string>
+  module?: LivepatchModule
+  sessions: {variants: readonly Variant[]; seconds: SessionResult['seconds']; steps: Record<string, number>}[]
+}
+
+/** What a case needs on a kernel before its sessions can run. */
+type Prepared = {snapshot: Snapshot; module?: LivepatchModule}
+
+/** A case on a kernel, and what came of its sessions so far. */
+type Pair = {one: Case; kernel: Kernel; plan: SessionPlan[]; folder: string; runs: Map<Variant, VariantRun[]>; record: PairRecord}
+
+type Limit = ReturnType<typeof pLimit>
+
+/** Runs every session of the plan, as many side by side as there are jobs, and draws the verdicts. */
+export async function compare(context: Context, input: CompareInput): Promise<Comparison> {
+  const limit = pLimit(input.jobs)
+  const remade = new Map<string, Promise<Snapshot>>()
+  const pairs = pairsOf(input)
+  await runTasks(
+    context,
+    pairs.map((pair) => ({
+      title: `${pair.one.name} on ${pair.kernel.label}`,
+      run: async (own) => await runPair(own, pair, input, limit, remade),
+    })),
+  )
+  return {results: pairs.flatMap(resultsOf), pairs: pairs.map(({record}) => record)}
+}
+
+/** The variants that a case can be run in on a kernel as it is. */
+function variantsOf({livepatch}: Case): Variant[] {
+  return livepatch ? ['base', 'livepatched', 'reverted'] : ['base']
+}
+
+function pairsOf({cases, kernels, variants, repeats, folder}: CompareInput): Pair[] {
+  return cases.flatMap((one) =>
+    kernels.map((kernel) => ({
+      one,
+      kernel,
+      plan: planSessions({
+        cases: [{name: one.name, variants: variantsOf(one)}],
+        kernels: [kernel.label],
+        repeats,
+        ...(variants ? {variants} : {}),
+      }),
+      folder: join(folder, one.name, kernel.label.replaceAll(' ', '-')),
+      runs: new Map(),
+      record: {case: one.name, kernel: kernel.label, release: kernel.release, origin: kernel.origin, sessions: []},
+    })),
+  )
+}
+
+async function runPair(context: Context, pair: Pair, input: CompareInput, limit: Limit, remade: Map<string, Promise<Snapshot>>): Promise<void> {
+  let prepared: Prepared
+  try {
+    prepared = await prepare(context, pair, input)
+  } catch (error) {
+    context.signal.throwIfAborted()
+    if (!(error instanceof CouldNotRun)) throw error
+    for (const {variants} of pair.plan) giveUp(pair, variants, error)
+    return
+  }
+  if (prepared.module) pair.record.module = prepared.module
+  let finished = 0
+  const sessions = pair.plan.map(async (session) =>
+    limit(async () => {
+      context.signal.throwIfAborted()
+      context.progress(`running ${session.variants.join(', ')} (${finished} of ${pair.plan.length} sessions done)`)
+      await runPlanned(context, pair, session, prepared, async (bad) => await remake(context, bad, pair, input, remade))
+      finished += 1
+    }),
+  )
+  const failed = (await Promise.allSettled(sessions)).find((one) => one.status === 'rejected')
+  if (failed) throw failed.reason
+}
+
+async function prepare(context: Context, {one, kernel, plan}: Pair, input: CompareInput): Promise<Prepared> {
+  const needsModule = plan.some(({variants}) => !variants.includes('base'))
+  const snapshot = await caseSnapshot(context, one, kernel, input)
+  return needsModule ? {snapshot, module: await buildLivepatch(context, one, kernel)} : {snapshot}
+}
+
+/** Runs one planned session; a failure of the machinery becomes part of its variants' runs. */
+async function runPlanned(
+  context: Context,
+  pair: Pair,
+  {variants, repeat}: SessionPlan,
+  {snapshot, module}: Prepared,
+  remakeSnapshot: (bad: Snapshot) => Promise<Snapshot>,
+): Promise<void> {
+  const evidence = join(pair.folder, `${variants.join('+')}-${repeat + 1}`)
+  await mkdir(evidence, {recursive: true})
+  const session = async (machine: Snapshot) =>
+    await runSession(context, {
+      snapshot: machine,
+      job: sessionJob(pair.one, variants, module, machine.hardware),
+      limits: sessionLimits(pair.one, variants, machine.hardware),
+      evidence,
+    })
+  try {
+    const result = await session(snapshot).catch(async (error: unknown) => {
+      if (!(error instanceof BadSnapshot)) throw error
+      return await session(await remakeSnapshot(snapshot))
+    })
+    const outcomes = await outcomesOf(pair.one, variants, result, evidence)
+    for (const variant of variants) addRun(pair, variant, outcomes.get(variant)!)
+    const steps = Object.fromEntries(result.steps.map(({name, seconds = 0}) => [name, seconds]))
+    pair.record.sessions.push({variants, seconds: result.seconds, steps})
+  } catch (error) {
+    context.signal.throwIfAborted()
+    if (!(error instanceof CouldNotRun)) throw error
+    giveUp(pair, variants, error)
+  }
+}
+
+/** A snapshot that does not restore is made anew, once for all sessions that start from it. */
+async function remake(context: Context, bad: Snapshot, {one, kernel}: Pair, input: CompareInput, remade: Map<string, Promise<Snapshot>>): Promise<Snapshot> {
+  let fresh = remade.get(bad.key)
+  if (!fresh) {
+    fresh = forgetSnapshot(context, bad).then(async () => await caseSnapshot(context, one, kernel, input))
+    remade.set(bad.key, fresh)
+  }
+  return await fresh
+}
+
+function addRun(pair: Pair, variant: Variant, run: VariantRun): void {
+  pair.runs.set(variant, [...(pair.runs.get(variant) ?? []), run])
+}
+
+function giveUp(pair: Pair, variants: readonly Variant[], error: CouldNotRun): void {
+  const failure = error.detail ? `${error.message}\n${error.detail}` : error.message
+  for (const variant of variants) addRun(pair, variant, {tests: [], splats: [], failure})
+}
+
+function resultsOf({one, kernel, plan, runs, folder}: Pair): Result[] {
+  const variants = new Set(plan.flatMap((session) => session.variants))
+  return [...variants].map((variant) => resultOf(one, kernel.label, variant, Object.fromEntries(runs), folder))
+}

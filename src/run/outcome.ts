@@ -1,0 +1,72 @@
+import {readFile} from 'node:fs/promises'
+import {join} from 'node:path'
+import {type Case} from '../case/case.js'
+import {checkTransition} from '../livepatch/transition.js'
+import {type SessionResult, type StepResult} from '../machine/session.js'
+import {parseKtap} from '../verdict/ktap.js'
+import {findSplats} from '../verdict/splat.js'
+import {type Variant, type VariantRun} from '../verdict/verdict.js'
+
+/**
+ * What a session says about each of its variants: the tests that were
+ * reported, the splats in its kernel log, and why it is no result if it is none.
+ */
+export async function outcomesOf(
+  one: Case,
+  variants: readonly Variant[],
+  session: SessionResult,
+  evidence: string,
+): Promise<Map<Variant, VariantRun>> {
+  const runs = new Map<Variant, VariantRun>()
+  let broken: string | undefined
+  for (const step of session.steps) {
+    const variant = variants.find((one) => one === step.name)
+    const log = await kernelLog(step, session, evidence)
+    broken ??= await whyBroken(step, one, log)
+    if (variant) {
+      runs.set(variant, variantRun(one, step, log, broken ?? missing(step, session)))
+      broken = step.status === 'done' ? broken : (broken ?? missing(step, session))
+    } else if (step.status === 'unfinished') {
+      broken ??= missing(step, session)
+    }
+  }
+  return runs
+}
+
+/** The step's own kernel log; of a machine that was lost, the console is what there is. */
+async function kernelLog(step: StepResult, session: SessionResult, evidence: string): Promise<string> {
+  if (session.failure !== undefined) return step.status === 'unfinished' ? session.console : ''
+  return await readFile(join(evidence, step.name, 'kernel.log'), 'utf8').catch(() => '')
+}
+
+async function whyBroken({name, status, reason}: StepResult, one: Case, log: string): Promise<string | undefined> {
+  if (status === 'failed') return withKernelReason(reason!, log)
+  if (status === 'done' && one.livepatch && (name === 'load' || name === 'unload')) {
+    return checkTransition(name, one.livepatch.module, log)
+  }
+  return undefined
+}
+
+/** When a module is refused, the kernel's log says more than the error code. */
+function withKernelReason(reason: string, log: string): string {
+  if (!reason.startsWith('the kernel refused')) return reason
+  const lines = log.trim().split('\n').map((line) => line.replace(/^\[.*?\] /, ''))
+  const telling = lines.filter((line) => !/taint|verification failed/.test(line)).at(-1)
+  return telling ? `${reason} (${telling})` : reason
+}
+
+function missing({status, name}: StepResult, {failure}: SessionResult): string | undefined {
+  if (failure !== undefined) return failure
+  return status === 'unfinished' ? `the session ended before '${name}'` : undefined
+}
+
+function variantRun(one: Case, step: StepResult, log: string, broken: string | undefined): VariantRun {
+  const ktap = parseKtap(step.ktap.join('\n'))
+  const stray = ktap.tests.find(({name}) => ![...one.symptoms, ...one.controls].some((test) => test.name === name))
+  const failure =
+    broken ??
+    ktap.broken ??
+    (step.exit ? `the reproducer ended with exit code ${step.exit}` : undefined) ??
+    (stray ? `the reproducer reported '${stray.name}', which case.yaml does not name` : undefined)
+  return {tests: ktap.tests, splats: findSplats(log), ...(failure === undefined ? {} : {failure})}
+}
