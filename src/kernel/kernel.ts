@@ -1,3 +1,5 @@
+import {type Context} from '../lib/context.js'
+
 /** Something that boots, wherever it came from. Its files are fetched when they are first needed. */
 export type Kernel = {
   /** As shown to users: `debian 6.12.117`. */
@@ -11,9 +13,9 @@ export type Kernel = {
   /** What it was taken from, for reports: package names with versions, or file names with checksums. */
   origin: Record<string, string>
   /** Where the image and modules are. */
-  image: () => Promise<KernelImage>
+  image: (context: Context) => Promise<KernelImage>
   /** Where an out-of-tree module is built (the O= folder of a kernel build). */
-  headers: () => Promise<KernelHeaders>
+  headers: (context: Context) => Promise<KernelHeaders>
 }
 
 export type KernelImage = {

@@ -30,8 +30,8 @@ export async function packagedKernel(context: Context, wanted: string, refresh =
     release,
     key,
     origin: Object.fromEntries([image, ...headers].map((one) => [one.name, `${one.version} sha256:${one.sha256}`])),
-    image: async () => await unpackImage(context, resolved),
-    headers: async () => await unpackHeaders(context, resolved),
+    image: async (own) => await unpackImage(own, resolved),
+    headers: async (own) => await unpackHeaders(own, resolved),
   }
 }
 

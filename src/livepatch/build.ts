@@ -58,7 +58,7 @@ async function compiler(context: Context): Promise<string> {
 }
 
 async function make(context: Context, kernel: Kernel, scratch: string, source: string): Promise<void> {
-  const {build, prefix} = await kernel.headers()
+  const {build, prefix} = await kernel.headers(context)
   // The module's bytes must not depend on where it was built.
   const maps = [`-ffile-prefix-map=${scratch}=.`, `-ffile-prefix-map=${prefix}=.`]
   const {exitCode, all} = await run(
@@ -67,7 +67,7 @@ async function make(context: Context, kernel: Kernel, scratch: string, source: s
     {signal: context.signal, allowedExits: [0, 1, 2], env: {KBUILD_BUILD_TIMESTAMP: '1970-01-01'}},
   )
   if (exitCode === 0) return
-  throw new CouldNotRun(`the livepatch does not build for ${kernel.label}: ${firstError(all, scratch, source)}`, all)
+  throw new CouldNotRun(`the livepatch does not build for ${kernel.label}: ${firstError(all, scratch, source)}`)
 }
 
 /** The compiler's first complaint, with the file as the user knows it. */

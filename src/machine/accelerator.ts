@@ -55,7 +55,7 @@ async function recall(memory: string, host: string): Promise<Choice | undefined>
 /** Boots the kernel without a root: where KVM works, it gets as far as to miss one and panics. */
 async function runProbe(context: Context, kernel: Kernel): Promise<Choice> {
   context.progress('probing KVM with a small guest')
-  const {vmlinuz} = await kernel.image()
+  const {vmlinuz} = await kernel.image(context)
   const machine = ['-nodefaults', '-no-user-config', '-no-reboot', '-display', 'none', '-machine', 'q35,accel=kvm', '-cpu', 'host']
   const boot = ['-m', '256M', '-serial', 'stdio', '-kernel', vmlinuz, '-append', 'console=ttyS0 panic=-1']
   const {all, exitCode} = await run('timeout', ['--signal=KILL', String(PROBE_SECONDS), QEMU, ...machine, ...boot], {

@@ -28,12 +28,15 @@ export type StepResult = {
 
 export type SessionResult = {
   steps: StepResult[]
-  /** Why the machine was lost, in one sentence; undefined when it did its job to the end. */
+  /** Why the machine was lost, and the end of its console; undefined when it did its job to the end. */
   failure?: string
   console: string
   /** On the host's clock, in s: until the machine ran again, and in all. */
   seconds: {restore: number; total: number}
 }
+
+/** How much of the console is told of a machine that was lost. */
+const CONSOLE_LINES = 10
 
 export type SessionOptions = {
   snapshot: Snapshot
@@ -106,8 +109,8 @@ async function follow(context: Context, machine: Machine, {job, limits, evidence
     },
   })
   context.signal.throwIfAborted()
-  const failure = await bringHome(ending, outward, evidence, steps[current]?.name ?? 'starting')
-  return {steps, console, ...(failure === undefined ? {} : {failure})}
+  const why = await bringHome(ending, outward, evidence, steps[current]?.name ?? 'starting')
+  return {steps, console, ...(why === undefined ? {} : {failure: `${why}\n${lastLines(console, CONSOLE_LINES)}`.trimEnd()})}
 }
 
 function note(step: StepResult | undefined, event: GuestEvent): void {

@@ -92,7 +92,7 @@ async function describeSnapshot(key: string, hardware: Hardware, {directory}: Ar
 
 async function makeSnapshot(context: Context, blueprint: Blueprint, into: string): Promise<void> {
   const {kernel, hardware} = blueprint
-  const image = await kernel.image()
+  const image = await kernel.image(context)
   const scratch = join(into, 'scratch')
   const initramfs = await writeInitramfs(context, {...blueprint, image, release: kernel.release}, scratch)
   context.progress(`booting ${kernel.label} under ${hardware.accelerator}${hardware.virtualTime ? ' in virtual time' : ''}`)

@@ -44,9 +44,6 @@ export type PairRecord = {
   sessions: {variants: readonly Variant[]; seconds: SessionResult['seconds']; steps: Record<string, number>}[]
 }
 
-/** What a case needs on a kernel before its sessions can run. */
-type Prepared = {snapshot: Snapshot; module?: LivepatchModule}
-
 /** A case on a kernel, and what came of its sessions so far. */
 type Pair = {one: Case; kernel: Kernel; plan: SessionPlan[]; folder: string; runs: Map<Variant, VariantRun[]>; record: PairRecord}
 
@@ -91,22 +88,19 @@ function pairsOf({cases, kernels, variants, repeats, folder}: CompareInput): Pai
 }
 
 async function runPair(context: Context, pair: Pair, input: CompareInput, limit: Limit, remade: Map<string, Promise<Snapshot>>): Promise<void> {
-  let prepared: Prepared
+  let snapshot: Snapshot
   try {
-    prepared = await prepare(context, pair, input)
+    snapshot = await caseSnapshot(context, pair.one, pair.kernel, input)
   } catch (error) {
-    context.signal.throwIfAborted()
-    if (!(error instanceof CouldNotRun)) throw error
-    for (const {variants} of pair.plan) giveUp(pair, variants, error)
+    for (const {variants} of pair.plan) giveUp(context, pair, variants, error)
     return
   }
-  if (prepared.module) pair.record.module = prepared.module
   let finished = 0
   const sessions = pair.plan.map(async (session) =>
     limit(async () => {
       context.signal.throwIfAborted()
       context.progress(`running ${session.variants.join(', ')} (${finished} of ${pair.plan.length} sessions done)`)
-      await runPlanned(context, pair, session, prepared, async (bad) => await remake(context, bad, pair, input, remade))
+      await runPlanned(context, pair, session, snapshot, async (bad) => await remake(context, bad, pair, input, remade))
       finished += 1
     }),
   )
@@ -114,30 +108,25 @@ async function runPair(context: Context, pair: Pair, input: CompareInput, limit:
   if (failed) throw failed.reason
 }
 
-async function prepare(context: Context, {one, kernel, plan}: Pair, input: CompareInput): Promise<Prepared> {
-  const needsModule = plan.some(({variants}) => !variants.includes('base'))
-  const snapshot = await caseSnapshot(context, one, kernel, input)
-  return needsModule ? {snapshot, module: await buildLivepatch(context, one, kernel)} : {snapshot}
-}
-
 /** Runs one planned session; a failure of the machinery becomes part of its variants' runs. */
 async function runPlanned(
   context: Context,
   pair: Pair,
   {variants, repeat}: SessionPlan,
-  {snapshot, module}: Prepared,
+  snapshot: Snapshot,
   remakeSnapshot: (bad: Snapshot) => Promise<Snapshot>,
 ): Promise<void> {
   const evidence = join(pair.folder, `${variants.join('+')}-${repeat + 1}`)
   await mkdir(evidence, {recursive: true})
-  const session = async (machine: Snapshot) =>
-    await runSession(context, {
-      snapshot: machine,
-      job: sessionJob(pair.one, variants, module, machine.hardware),
-      limits: sessionLimits(pair.one, variants, machine.hardware),
-      evidence,
-    })
   try {
+    const module = await moduleFor(context, pair, variants)
+    const session = async (machine: Snapshot) =>
+      await runSession(context, {
+        snapshot: machine,
+        job: sessionJob(pair.one, variants, module, machine.hardware),
+        limits: sessionLimits(pair.one, variants, machine.hardware),
+        evidence,
+      })
     const result = await session(snapshot).catch(async (error: unknown) => {
       if (!(error instanceof BadSnapshot)) throw error
       return await session(await remakeSnapshot(snapshot))
@@ -147,10 +136,15 @@ async function runPlanned(
     const steps = Object.fromEntries(result.steps.map(({name, seconds = 0}) => [name, seconds]))
     pair.record.sessions.push({variants, seconds: result.seconds, steps})
   } catch (error) {
-    context.signal.throwIfAborted()
-    if (!(error instanceof CouldNotRun)) throw error
-    giveUp(pair, variants, error)
+    giveUp(context, pair, variants, error)
   }
+}
+
+/** The livepatch that a session loads, if it loads one; a source that does not build leaves base its result. */
+async function moduleFor(context: Context, {one, kernel, record}: Pair, variants: readonly Variant[]): Promise<LivepatchModule | undefined> {
+  if (variants.includes('base')) return undefined
+  record.module ??= await buildLivepatch(context, one, kernel)
+  return record.module
 }
 
 /** A snapshot that does not restore is made anew, once for all sessions that start from it. */
@@ -167,7 +161,10 @@ function addRun(pair: Pair, variant: Variant, run: VariantRun): void {
   pair.runs.set(variant, [...(pair.runs.get(variant) ?? []), run])
 }
 
-function giveUp(pair: Pair, variants: readonly Variant[], error: CouldNotRun): void {
+/** What the machinery could not do is the runs' failure; anything else is not ours to explain. */
+function giveUp(context: Context, pair: Pair, variants: readonly Variant[], error: unknown): void {
+  context.signal.throwIfAborted()
+  if (!(error instanceof CouldNotRun)) throw error
   const failure = error.detail ? `${error.message}\n${error.detail}` : error.message
   for (const variant of variants) addRun(pair, variant, {tests: [], splats: [], failure})
 }

@@ -19,9 +19,11 @@ export async function outcomesOf(
 ): Promise<Map<Variant, VariantRun>> {
   const runs = new Map<Variant, VariantRun>()
   let broken: string | undefined
+  const lost = session.steps.find(({status}) => status === 'unfinished')
   for (const step of session.steps) {
     const variant = variants.find((one) => one === step.name)
-    const log = await kernelLog(step, session, evidence)
+    // Of a machine that was lost, the console is what there is: it tells of the step that lost it.
+    const log = session.failure === undefined ? await kernelLog(step, evidence) : step === lost ? session.console : ''
     broken ??= await whyBroken(step, one, log)
     if (variant) {
       runs.set(variant, variantRun(one, step, log, broken ?? missing(step, session)))
@@ -33,10 +35,8 @@ export async function outcomesOf(
   return runs
 }
 
-/** The step's own kernel log; of a machine that was lost, the console is what there is. */
-async function kernelLog(step: StepResult, session: SessionResult, evidence: string): Promise<string> {
-  if (session.failure !== undefined) return step.status === 'unfinished' ? session.console : ''
-  return await readFile(join(evidence, step.name, 'kernel.log'), 'utf8').catch(() => '')
+async function kernelLog({name}: StepResult, evidence: string): Promise<string> {
+  return await readFile(join(evidence, name, 'kernel.log'), 'utf8').catch(() => '')
 }
 
 async function whyBroken({name, status, reason}: StepResult, one: Case, log: string): Promise<string | undefined> {

@@ -1,0 +1,61 @@
+import {readFile} from 'node:fs/promises'
+import {join} from 'node:path'
+import {describe, expect, test} from 'vitest'
+import {compare, FIXTURES, reasons, verdicts} from '../support/patchbench.js'
+
+const MINUTES = 60_000
+
+/** What goes wrong in a machine, and what is said about it. */
+const FAILURES: [name: string, reason: RegExp][] = [
+  ['hang', /did not end within 8(\.0)? s of guest time/],
+  ['freeze', /printed nothing for \d+ s while doing 'base'/],
+  ['chatter', /printed for \d+ s without progress while doing 'base'/],
+  ['panic', /the machine ended while doing 'base'/],
+  ['poweroff', /the machine ended while doing 'base'/],
+  ['garbled', /lost while doing 'base': the guest sent 'this is no event'/],
+  ['exit-code', /ended with exit code 3/],
+  ['stray', /reported 'surprise', which case.yaml does not name/],
+]
+
+describe('a machine that fails is could-not-run, never a verdict', () => {
+  test.each(FAILURES)('%s', {timeout: 5 * MINUTES}, async (name, reason) => {
+    const {exit, results} = await compare([name, '--cases', FIXTURES])
+    expect(verdicts(results)).toEqual({base: 'could-not-run'})
+    expect(reasons(results)).toMatch(reason)
+    expect(exit).toBe(69)
+  })
+})
+
+test('a hung reproducer leaves the stacks of its tasks', {timeout: 5 * MINUTES}, async () => {
+  const {results} = await compare(['hang', '--cases', FIXTURES])
+  const stacks = await readFile(join(results[0]!.evidence, 'base-1/base/stacks'), 'utf8')
+  expect(stacks).toMatch(/sleep\/\d+\n.*hrtimer_nanosleep|sleep\/\d+\n(.*\n)*.*do_nanosleep/)
+})
+
+test('the last console lines of a lost machine are evidence', {timeout: 5 * MINUTES}, async () => {
+  const {results} = await compare(['panic', '--cases', FIXTURES])
+  const log = await readFile(join(results[0]!.evidence, 'base-1/console.log'), 'utf8')
+  expect(log).toContain('Kernel panic - not syncing')
+})
+
+test('no symptom on base is not-reproduced', {timeout: 5 * MINUTES}, async () => {
+  const {exit, results} = await compare(['healthy', '--cases', FIXTURES])
+  expect(verdicts(results)).toEqual({base: 'not-reproduced'})
+  expect(exit).toBe(1)
+})
+
+test('repeats that disagree are flaky', {timeout: 5 * MINUTES}, async () => {
+  const {exit, results} = await compare(['flaky', '--cases', FIXTURES, '--repeat', '20'])
+  expect(verdicts(results)).toEqual({base: 'flaky'})
+  expect(results[0]!.repeats).toBe(20)
+  expect(exit).toBe(1)
+})
+
+test('a minute of waiting costs nothing in virtual time', {timeout: 5 * MINUTES}, async () => {
+  await compare(['sleeper', '--cases', FIXTURES])
+  const started = Date.now()
+  const {results} = await compare(['sleeper', '--cases', FIXTURES])
+  expect((Date.now() - started) / 1000).toBeLessThan(30)
+  expect(verdicts(results)).toEqual({base: 'shown'})
+  expect(results[0]!.tests[0]!.observed.base).toMatch(/^slept 6\d s$/)
+})
