@@ -17,6 +17,9 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
   process.on(signal, () => interruption.abort(new Interrupted()))
 }
 
+// A reader that went away (`| head`) is no reason to leave machines behind.
+for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {})
+
 const context: Context = {
   signal: interruption.signal,
   cache: cacheDirectory(),

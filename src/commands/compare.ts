@@ -62,7 +62,7 @@ export async function compareCommand(
     ...(options.root ? {rootTar: resolve(options.root)} : {}),
   })
   const exit = exitCodeOf(comparison.results)
-  const json = comparisonJson(comparison.results, {folder, exit})
+  const json = comparisonJson(comparison, {folder, exit})
   const facts = {date: date.toISOString(), ...(await ownVersion()), command, accelerator: `${accelerator} (${why})`}
   await writeFile(join(folder, 'results.json'), `${json}\n`)
   await writeFile(join(folder, 'report.md'), await comparisonMarkdown(comparison, facts))

@@ -7,7 +7,7 @@ export function symptomText({tests}: Result): string {
   if (!telling || telling.variant === 'missing') return '-'
   const others = symptoms.filter((one) => one !== telling && one.variant === telling.variant).length
   const seen = telling.observed.variant.split('\n')[0] || `${telling.name} ${telling.variant}`
-  return others > 0 ? `${seen} (and ${others} more)` : seen
+  return others > 0 ? `${telling.name}: ${seen} (and ${others} more)` : seen
 }
 
 /** `6/7`: how many controls pass. */

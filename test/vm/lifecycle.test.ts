@@ -21,12 +21,12 @@ async function stopAt(stage: string, signal: 'SIGINT' | 'SIGKILL', cache: string
     stdin: 'ignore',
     all: true,
   })
-  for await (const line of child.iterable({from: 'all'})) {
-    if (line.includes(stage)) {
-      child.kill(signal)
-      break
-    }
-  }
+  let said = ''
+  child.all.on('data', (chunk: Buffer) => {
+    const before = said.includes(stage)
+    said += chunk.toString('utf8')
+    if (!before && said.includes(stage)) child.kill(signal)
+  })
   const {exitCode, signal: by} = await child
   return exitCode ?? by ?? 'unknown'
 }
