@@ -13,7 +13,7 @@ import time
 
 from lab import Lab, parameter
 
-ROUNDS = parameter("rounds", 10)
+ROUNDS = parameter("rounds", 4)
 PACKETS = parameter("packets", 5000)
 GROUP, PORT = "239.1.1.1", 5001
 
