@@ -26,6 +26,7 @@ export type CompareOptions = KernelOptions & {
   variant?: Variant[]
   repeat: number
   jobs?: number
+  keepGoing: boolean
   accel: Accelerator | 'auto'
   root?: string
   set: string[]
@@ -56,6 +57,7 @@ export async function compareCommand(
     kernels,
     repeats: options.repeat,
     jobs: options.jobs ?? availableParallelism(),
+    keepGoing: options.keepGoing,
     accelerator,
     folder,
     ...(options.variant ? {variants: options.variant} : {}),

@@ -44,7 +44,7 @@ export async function artefact(
   const directory = join(context.cache, kind, key)
   const present = await open(directory)
   if (present) return present
-  const wait = () => context.progress(`waiting for another patchbench that makes this ${kind}`)
+  const wait = () => context.progress(`waiting: this ${kind} is being made already`)
   return withLock(`${directory}.lock`, context.signal, async () => await build(context, kind, directory, inputs, make), wait)
 }
 

@@ -4,13 +4,14 @@ import pLimit from 'p-limit'
 import {type Case} from '../case/case.js'
 import {type Kernel} from '../kernel/kernel.js'
 import {type Context} from '../lib/context.js'
-import {CouldNotRun} from '../lib/errors.js'
-import {runTasks} from '../lib/tasks.js'
+import {CouldNotRun, EXIT} from '../lib/errors.js'
+import {runTasks, type Task} from '../lib/tasks.js'
 import {buildLivepatch, type LivepatchModule} from '../livepatch/build.js'
 import {type Accelerator} from '../machine/qemu.js'
 import {BadSnapshot, runSession, type SessionResult} from '../machine/session.js'
 import {forgetSnapshot, type Snapshot} from '../machine/snapshot.js'
 import {planSessions, type SessionPlan} from '../plan/plan.js'
+import {exitCodeOf} from '../verdict/exit.js'
 import {type Variant, type VariantRun} from '../verdict/verdict.js'
 import {caseSnapshot} from './machines.js'
 import {outcomesOf} from './outcome.js'
@@ -25,6 +26,8 @@ export type CompareInput = {
   repeats: number
   /** How many machines run side by side. */
   jobs: number
+  /** Whether the other cases are run when one is not as expected. */
+  keepGoing: boolean
   accelerator: Accelerator
   /** A guest root that the user brought. */
   rootTar?: string
@@ -54,14 +57,21 @@ export async function compare(context: Context, input: CompareInput): Promise<Co
   const limit = pLimit(input.jobs)
   const remade = new Map<string, Promise<Snapshot>>()
   const pairs = pairsOf(input)
-  await runTasks(
-    context,
-    pairs.map((pair) => ({
-      title: `${pair.one.name} on ${pair.kernel.label}`,
-      run: async (own) => await runPair(own, pair, input, limit, remade),
-    })),
-  )
+  const task = (pair: Pair) => ({
+    title: `${pair.one.name} on ${pair.kernel.label}`,
+    run: async (own: Context) => await runPair(own, pair, input, limit, remade),
+  })
+  if (input.keepGoing) await runTasks(context, pairs.map(task))
+  else await runUntilMissed(context, pairs, task)
   return {results: pairs.flatMap(resultsOf), pairs: pairs.map(({record}) => record)}
+}
+
+/** One case after another, as far as the verdicts are the expected ones; those after that are left out. */
+async function runUntilMissed(context: Context, pairs: Pair[], task: (pair: Pair) => Task<void>): Promise<void> {
+  for (const [index, pair] of pairs.entries()) {
+    await runTasks(context, [task(pair)])
+    if (exitCodeOf(resultsOf(pair)) !== EXIT.ok) pairs.length = index + 1
+  }
 }
 
 /** The variants that a case can be run in on a kernel as it is. */
@@ -95,13 +105,10 @@ async function runPair(context: Context, pair: Pair, input: CompareInput, limit:
     for (const {variants} of pair.plan) giveUp(context, pair, variants, error)
     return
   }
-  let finished = 0
   const sessions = pair.plan.map(async (session) =>
     limit(async () => {
       context.signal.throwIfAborted()
-      context.progress(`running ${session.variants.join(', ')} (${finished} of ${pair.plan.length} sessions done)`)
       await runPlanned(context, pair, session, snapshot, async (bad) => await remake(context, bad, pair, input, remade))
-      finished += 1
     }),
   )
   const failed = (await Promise.allSettled(sessions)).find((one) => one.status === 'rejected')
@@ -120,6 +127,7 @@ async function runPlanned(
   await mkdir(evidence, {recursive: true})
   try {
     const module = await moduleFor(context, pair, variants)
+    context.progress(`running ${variants.join(', ')} (${pair.record.sessions.length} of ${pair.plan.length} sessions done)`)
     const session = async (machine: Snapshot) =>
       await runSession(context, {
         snapshot: machine,
