@@ -71,6 +71,7 @@ withKernelOptions(program.command('shell'))
   .description('an interactive machine in the state of a variant; exit ends it')
   .argument('<case>')
   .addOption(new Option('--variant <variant>', 'the state').choices(VARIANTS).default('base'))
+  .option('--livepatch <name>', "which of the case's livepatches; default the first")
   .option('--cases <folder>', 'a folder of cases instead of patches/')
   .action(async (name: string, options: ShellOptions) => {
     const {shellCommand} = await import('./commands/shell.js')
@@ -81,6 +82,7 @@ const build = program.command('build').description('build a part of a case on it
 withKernelOptions(build.command('livepatch'))
   .description('build the livepatch module of a case')
   .argument('<case>')
+  .option('--livepatch <name>', "which of the case's livepatches; default the first")
   .option('--cases <folder>', 'a folder of cases instead of patches/')
   .option('--json', 'print JSON')
   .action(async (name: string, options: Parameters<typeof import('./commands/build.js').buildLivepatchCommand>[2]) => {

@@ -1,6 +1,6 @@
 // npm run bench: both sides of every comparison in one go, printed as ratios.
 import {availableParallelism} from 'node:os'
-import {loadCase} from '../case/case.js'
+import {livepatchOf, loadCase} from '../case/case.js'
 import {packagedKernel} from '../kernel/packaged.js'
 import {cacheDirectory} from '../lib/cache.js'
 import {type Context} from '../lib/context.js'
@@ -55,7 +55,7 @@ async function warm(): Promise<void> {
 async function throughput(name: string): Promise<void> {
   const one = await loadCase(name)
   const snapshot = await caseSnapshot(context, one, kernel, {accelerator})
-  const module = await buildLivepatch(context, one, kernel)
+  const module = await buildLivepatch(context, livepatchOf(one), kernel)
   const measured = await loadedOverUnloaded(context, one, projectPath('vm/bench', `${name}.py`), module, snapshot, ROUNDS)
   for (const [figure, ratios] of measured) {
     console.log(`${name}: ${figure} loaded / unloaded: ${showSpread(spread(ratios), 3)}`)

@@ -1,13 +1,14 @@
 import {mkdtemp, rm} from 'node:fs/promises'
 import {tmpdir} from 'node:os'
 import {join} from 'node:path'
-import {type Case} from '../case/case.js'
+import {type Case, livepatchOf} from '../case/case.js'
 import {type Context} from '../lib/context.js'
 import {CouldNotRun} from '../lib/errors.js'
 import {type LivepatchModule} from '../livepatch/build.js'
 import {type Job, type Step} from '../machine/job.js'
 import {runSession} from '../machine/session.js'
 import {type Snapshot} from '../machine/snapshot.js'
+import {loadStep, unloadStep} from '../run/sessions.js'
 
 /** How long a machine may take for all rounds, in ms. */
 const PATIENCE = {silence: 300_000, progress: 300_000, deadline: 1_200_000}
@@ -21,20 +22,21 @@ const DEADLINE = 120
  */
 export async function loadedOverUnloaded(
   context: Context,
-  {livepatch, reproducer}: Case,
+  one: Case,
   program: string,
   module: LivepatchModule,
   snapshot: Snapshot,
   rounds: number,
 ): Promise<Map<string, number[]>> {
-  const parameters = Object.entries(livepatch!.parameters).map(([name, value]) => `${name}=${value}`)
+  const {reproducer} = one
+  const livepatch = livepatchOf(one)
   const measure = (name: string): Step => ({op: 'reproduce', name, program: 'program', environment: {}, deadline: DEADLINE})
   const steps: Step[] = [measure('warm-up'), measure('without-0')]
   if (reproducer.modules.length > 0) steps.unshift({op: 'modprobe', name: 'modules', modules: reproducer.modules})
   for (let round = 1; round <= rounds; round++) {
-    steps.push({op: 'load', name: `load-${round}`, module: 'livepatch.ko', livepatch: livepatch!.module, parameters, deadline: 60})
+    steps.push(loadStep(livepatch, `load-${round}`, 'livepatch.ko'))
     steps.push(measure(`with-${round}`))
-    steps.push({op: 'unload', name: `unload-${round}`, livepatch: livepatch!.module, deadline: 60})
+    steps.push(unloadStep(livepatch, `unload-${round}`))
     steps.push(measure(`without-${round}`))
   }
   const figures = await runJob(context, {steps, files: {program, 'livepatch.ko': module.path}}, snapshot)

@@ -6,13 +6,11 @@ import {InputError} from '../lib/errors.js'
 import {projectPath} from '../lib/project.js'
 import {type CaseFile, caseSchema} from './schema.js'
 
-/** One bug: its story, reproducer and livepatch, with absolute paths. */
-export type Case = Omit<CaseFile, 'reproducer' | 'livepatch'> & {
-  name: string
-  directory: string
-  reproducer: CaseFile['reproducer']
-  livepatch?: Required<NonNullable<CaseFile['livepatch']>>
-}
+/** One fix of a case as a livepatch, with what it says that it mends. */
+export type Livepatch = Omit<CaseFile['livepatches'][number], 'claims'> & {claims: string[]}
+
+/** One bug: its story, reproducer and livepatches, with absolute paths. */
+export type Case = Omit<CaseFile, 'livepatches'> & {name: string; directory: string; livepatches: Livepatch[]}
 
 /** The names of the cases in a folder of cases, in order. */
 export async function caseNames(folder = projectPath('patches')): Promise<string[]> {
@@ -67,27 +65,48 @@ function describeIssue(issue: z.core.$ZodIssue, document: Document, lines: LineC
 }
 
 /** What the schema cannot say: names are unique, and claims are symptoms. */
-function checkTests({symptoms, controls, livepatch}: CaseFile, file: string): void {
-  const names = [...symptoms, ...controls].map(({name}) => name)
-  const twice = names.find((name, index) => names.indexOf(name) !== index)
-  if (twice) throw new InputError(`${file}: the test '${twice}' is named twice; a name belongs to one symptom or one control`)
-  const stray = livepatch?.claims?.find((claim) => !symptoms.some(({name}) => name === claim))
-  if (stray) throw new InputError(`${file}: livepatch.claims: '${stray}' is no symptom of this case`)
+function checkTests({symptoms, controls, livepatches}: CaseFile, file: string): void {
+  const test = namedTwice([...symptoms, ...controls])
+  if (test) throw new InputError(`${file}: the test '${test}' is named twice; a name belongs to one symptom or one control`)
+  const livepatch = namedTwice(livepatches)
+  if (livepatch) throw new InputError(`${file}: the livepatch '${livepatch}' is named twice`)
+  for (const {name, claims = []} of livepatches) {
+    const stray = claims.find((claim) => !symptoms.some((symptom) => symptom.name === claim))
+    if (stray) throw new InputError(`${file}: livepatch '${name}': claims: '${stray}' is no symptom of this case`)
+  }
+}
+
+function namedTwice(named: readonly {name: string}[]): string | undefined {
+  const names = named.map(({name}) => name)
+  return names.find((name, index) => names.indexOf(name) !== index)
+}
+
+/**
+ * The livepatch of this name; the first where none is named.
+ *
+ * @throws InputError when the case has none, or none of that name
+ */
+export function livepatchOf({name, livepatches}: Case, wanted?: string): Livepatch {
+  const found = wanted === undefined ? livepatches[0] : livepatches.find((one) => one.name === wanted)
+  if (found) return found
+  const there = livepatches.map((one) => one.name).join(', ')
+  throw new InputError(there ? `the case '${name}' has no livepatch '${wanted}'; it has ${there}` : `the case '${name}' has no livepatch`)
 }
 
 async function locate(file: CaseFile, name: string, path: string): Promise<Case> {
   const directory = dirname(path)
   const program = resolve(directory, file.reproducer.program)
   if (!(await isFile(program))) throw new InputError(`${path}: reproducer.program: ${program} does not exist`)
-  const {livepatch, ...rest} = file
-  const located = {...rest, name, directory, reproducer: {...file.reproducer, program}}
-  if (!livepatch) return located
-  const source = resolve(directory, livepatch.source)
+  const livepatches = await Promise.all(file.livepatches.map(async (livepatch) => await locateLivepatch(livepatch, file, path)))
+  return {...file, name, directory, reproducer: {...file.reproducer, program}, livepatches}
+}
+
+async function locateLivepatch(livepatch: CaseFile['livepatches'][number], file: CaseFile, path: string): Promise<Livepatch> {
+  const source = resolve(dirname(path), livepatch.source)
   if (!(await stat(source).catch(() => undefined))?.isDirectory()) {
-    throw new InputError(`${path}: livepatch.source: ${source} is no folder`)
+    throw new InputError(`${path}: livepatch '${livepatch.name}': source: ${source} is no folder`)
   }
-  const claims = livepatch.claims ?? file.symptoms.map((symptom) => symptom.name)
-  return {...located, livepatch: {...livepatch, source, claims}}
+  return {...livepatch, source, claims: livepatch.claims ?? file.symptoms.map(({name}) => name)}
 }
 
 async function isFile(path: string): Promise<boolean> {

@@ -12,6 +12,8 @@ const test = z.strictObject({
 })
 
 const livepatch = z.strictObject({
+  /** The fix's name, for cases that have several. */
+  name,
   /** Folder with the module's source, relative to case.yaml. */
   source: z.string(),
   /** The module's name as the kernel shows it. */
@@ -47,7 +49,7 @@ export const caseSchema = z.strictObject({
   }),
   symptoms: z.array(test).min(1),
   controls: z.array(test).default([]),
-  livepatch: livepatch.optional(),
+  livepatches: z.array(livepatch).default([]),
 })
 
 export type CaseFile = z.infer<typeof caseSchema>

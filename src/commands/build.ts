@@ -1,5 +1,5 @@
 import {resolve} from 'node:path'
-import {loadCase} from '../case/case.js'
+import {livepatchOf, loadCase} from '../case/case.js'
 import {type Context} from '../lib/context.js'
 import {runTasks} from '../lib/tasks.js'
 import {buildLivepatch} from '../livepatch/build.js'
@@ -9,15 +9,16 @@ import {chosenKernels, type KernelOptions} from './compare.js'
 export async function buildLivepatchCommand(
   context: Context,
   name: string,
-  options: KernelOptions & {cases?: string; json?: boolean},
+  options: KernelOptions & {cases?: string; livepatch?: string; json?: boolean},
 ): Promise<string> {
   const one = await loadCase(name, options.cases && resolve(options.cases))
+  const livepatch = livepatchOf(one, options.livepatch)
   const kernels = await chosenKernels(context, options)
   const built = await runTasks(
     context,
     kernels.map((kernel) => ({
       title: `livepatch ${name} for ${kernel.label}`,
-      run: async (own) => ({kernel: kernel.label, release: kernel.release, ...(await buildLivepatch(own, one, kernel))}),
+      run: async (own) => ({kernel: kernel.label, release: kernel.release, ...(await buildLivepatch(own, livepatch, kernel))}),
     })),
   )
   if (options.json) return JSON.stringify({schema: 1, case: name, modules: built}, null, 2)

@@ -6,16 +6,16 @@ export async function casesCommand(options: {cases?: string; json?: boolean}): P
   const names = await caseNames(options.cases)
   const cases = await Promise.all(names.map(async (name) => await loadCase(name, options.cases)))
   if (options.json) {
-    const listed = cases.map(({name, title, tree, kernels, symptoms, controls, livepatch, directory}) => ({
+    const listed = cases.map(({name, title, tree, kernels, symptoms, controls, livepatches, directory}) => ({
       ...{name, title, tree, kernels, symptoms, controls, directory},
-      livepatch: livepatch ? {module: livepatch.module, claims: livepatch.claims, expect: livepatch.expect} : null,
+      livepatches: livepatches.map(({name, module, claims, expect}) => ({name, module, claims, expect})),
     }))
     return JSON.stringify({schema: 1, cases: listed}, null, 2)
   }
-  const rows = cases.map(({name, tree, kernels, livepatch, symptoms, controls, title}) => [
-    ...[name, tree, kernels.join(', '), livepatch ? 'yes' : 'no'],
+  const rows = cases.map(({name, tree, kernels, livepatches, symptoms, controls, title}) => [
+    ...[name, tree, kernels.join(', '), livepatches.map(({name}) => name).join(', ')],
     `${symptoms.length}+${controls.length}`,
     title,
   ])
-  return plainTable(['case', 'tree', 'kernels', 'livepatch', 'tests', 'title'], rows)
+  return plainTable(['case', 'tree', 'kernels', 'livepatches', 'tests', 'title'], rows)
 }

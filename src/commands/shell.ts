@@ -1,7 +1,7 @@
 import {mkdtemp, rm, writeFile} from 'node:fs/promises'
 import {tmpdir} from 'node:os'
 import {join, resolve} from 'node:path'
-import {loadCase} from '../case/case.js'
+import {livepatchOf, loadCase} from '../case/case.js'
 import {type Context} from '../lib/context.js'
 import {CouldNotRun, EXIT, InputError} from '../lib/errors.js'
 import {runTasks} from '../lib/tasks.js'
@@ -13,7 +13,7 @@ import {caseSnapshot} from '../run/machines.js'
 import {shellJob} from '../run/sessions.js'
 import {chosenKernels, type KernelOptions} from './compare.js'
 
-export type ShellOptions = KernelOptions & {variant: 'base' | 'livepatched' | 'reverted'; cases?: string; accel: Accelerator | 'auto'; root?: string}
+export type ShellOptions = KernelOptions & {variant: 'base' | 'livepatched' | 'reverted'; livepatch?: string; cases?: string; accel: Accelerator | 'auto'; root?: string}
 
 const GREETING = `
 PS1='\\[\\e[1m\\]patchbench \\h:\\w#\\[\\e[0m\\] '
@@ -30,7 +30,7 @@ cd /tmp && PYTHONPATH=/patchbench/lib exec /run/job/reproduce
 export async function shellCommand(context: Context, name: string, options: ShellOptions): Promise<number> {
   if (!process.stdin.isTTY) throw new InputError('shell needs a terminal: run it without redirection, or use compare')
   const one = await loadCase(name, options.cases && resolve(options.cases))
-  if (options.variant !== 'base' && !one.livepatch) throw new InputError(`the case '${name}' has no livepatch to be ${options.variant} with`)
+  const livepatch = options.variant === 'base' ? undefined : livepatchOf(one, options.livepatch)
   const [kernel] = await chosenKernels(context, options)
   const {accelerator} = await chooseAccelerator(context, options.accel, kernel!)
   const [ready] = await runTasks(context, [
@@ -38,7 +38,7 @@ export async function shellCommand(context: Context, name: string, options: Shel
       title: `${name} on ${kernel!.label}`,
       run: async (own) => ({
         snapshot: await caseSnapshot(own, one, kernel!, {accelerator, ...(options.root ? {rootTar: resolve(options.root)} : {})}),
-        module: options.variant === 'base' ? undefined : await buildLivepatch(own, one, kernel!),
+        loadable: livepatch && {livepatch, module: await buildLivepatch(own, livepatch, kernel!)},
       }),
     },
   ])
@@ -49,7 +49,7 @@ export async function shellCommand(context: Context, name: string, options: Shel
     await writeFile(bashrc, GREETING)
     await writeFile(runner, RUN_REPRODUCER, {mode: 0o755})
     const {rows = 24, columns = 80} = process.stdout
-    const job = shellJob(one, options.variant, ready!.module, ready!.snapshot.hardware, {rows, columns})
+    const job = shellJob(one, options.variant, ready!.loadable, ready!.snapshot.hardware, {rows, columns})
     const failure = await interact(context, ready!.snapshot, {...job, files: {...job.files, bashrc, 'run-reproducer': runner}})
     if (failure) throw new CouldNotRun(failure)
     return EXIT.ok

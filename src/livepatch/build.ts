@@ -2,7 +2,7 @@ import Handlebars from 'handlebars'
 import {copyFile, mkdir, readdir, readFile, rename, rm, writeFile} from 'node:fs/promises'
 import {availableParallelism} from 'node:os'
 import {join} from 'node:path'
-import {type Case} from '../case/case.js'
+import {type Livepatch} from '../case/case.js'
 import {type Kernel} from '../kernel/kernel.js'
 import {artefact} from '../lib/cache.js'
 import {type Context} from '../lib/context.js'
@@ -17,28 +17,28 @@ export type LivepatchModule = {path: string; sha256: string}
 const NO_BTF = ['CONFIG_DEBUG_INFO_BTF_MODULES=']
 
 /**
- * A case's livepatch module, built for a kernel, once per source, kernel and compiler.
+ * A livepatch's module, built for a kernel, once per source, kernel and compiler.
  *
  * @throws CouldNotRun when it does not compile, with the compiler's first error
  */
-export async function buildLivepatch(context: Context, {name, livepatch}: Case, kernel: Kernel): Promise<LivepatchModule> {
-  if (!livepatch) throw new InputError(`the case '${name}' has no livepatch`)
-  const sources = await sourceFiles(livepatch.source)
-  const object = `${livepatch.module.replaceAll('_', '-')}.c`
-  if (!(object in sources)) throw new InputError(`${livepatch.source} holds no ${object}, the source of module ${livepatch.module}`)
+export async function buildLivepatch(context: Context, livepatch: Livepatch, kernel: Kernel): Promise<LivepatchModule> {
+  const {module, source} = livepatch
+  const sources = await sourceFiles(source)
+  const object = `${module.replaceAll('_', '-')}.c`
+  if (!(object in sources)) throw new InputError(`${source} holds no ${object}, the source of module ${module}`)
   const kbuild = await renderKbuild(kernel.release, object.replace(/c$/, 'o'))
   const inputs = {kernel: kernel.key, sources, kbuild: sha256(kbuild), compiler: await compiler(context), steps: 1}
   const built = await artefact(context, 'module', keyOf(inputs), inputs, async (into) => {
-    context.progress(`building ${livepatch.module} for ${kernel.label}`)
+    context.progress(`building ${module} for ${kernel.label}`)
     const scratch = join(into, 'build')
     await mkdir(scratch)
-    for (const file of Object.keys(sources)) await copyFile(join(livepatch.source, file), join(scratch, file))
+    for (const file of Object.keys(sources)) await copyFile(join(source, file), join(scratch, file))
     await writeFile(join(scratch, 'Kbuild'), kbuild)
-    await make(context, kernel, scratch, livepatch.source)
-    await rename(join(scratch, object.replace(/c$/, 'ko')), join(into, `${livepatch.module}.ko`))
+    await make(context, kernel, scratch, source)
+    await rename(join(scratch, object.replace(/c$/, 'ko')), join(into, `${module}.ko`))
     await rm(scratch, {recursive: true})
   })
-  const file = `${livepatch.module}.ko`
+  const file = `${module}.ko`
   return {path: join(built.directory, file), sha256: built.files[file]!}
 }
 

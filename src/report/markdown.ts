@@ -36,7 +36,7 @@ async function section(record: PairRecord, all: readonly Result[], run: RunFacts
   return {
     case: record.case,
     kernel: record.kernel,
-    record: {...record, module: record.module ?? null},
+    record,
     machine: `QEMU under ${run.accelerator}`,
     results: results.map((result) => ({...result, symptom: symptomText(result), controls: controlsText(result)})),
     tests: (first?.tests ?? []).map(({name, role, claimed, observed}, index) => ({

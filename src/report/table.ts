@@ -28,6 +28,7 @@ export function plainTable(head: readonly string[], rows: readonly (readonly str
  * @param colour whether the reader is a terminal that wants colour
  */
 export function comparisonTable(results: readonly Result[], colour: boolean): string {
+  const named = hasChoiceOfFixes(results)
   const rows = results.map((result, index) => {
     const before = results[index - 1]
     const sameCase = before?.case === result.case && before.kernel === result.kernel
@@ -36,14 +37,25 @@ export function comparisonTable(results: readonly Result[], colour: boolean): st
       sameCase ? '' : result.case,
       sameCase ? '' : result.kernel,
       result.variant,
+      ...(named ? [result.candidate ?? ''] : []),
       symptomText(result),
       controlsText(result),
       result.repeats > 1 ? `${verdict}, ${result.repeats} times` : verdict,
     ]
   })
-  const lines = plainTable(['case', 'kernel', 'variant', 'symptom', 'controls', 'verdict'], rows).split('\n')
+  const head = ['case', 'kernel', 'variant', ...(named ? ['fix'] : []), 'symptom', 'controls', 'verdict']
+  const lines = plainTable(head, rows).split('\n')
   const painted = lines.map((line, index) => paint(line, results[index - 1], colour))
   return [...painted, ...reasons(results)].join('\n')
+}
+
+/** Where no case has more than one fix, naming it says nothing. */
+function hasChoiceOfFixes(results: readonly Result[]): boolean {
+  const fixes = new Map<string, Set<string>>()
+  for (const {case: name, candidate} of results) {
+    if (candidate) fixes.set(name, (fixes.get(name) ?? new Set()).add(candidate))
+  }
+  return [...fixes.values()].some(({size}) => size > 1)
 }
 
 function paint(line: string, result: Result | undefined, colour: boolean): string {
@@ -55,6 +67,6 @@ function paint(line: string, result: Result | undefined, colour: boolean): strin
 
 function reasons(results: readonly Result[]): string[] {
   return results.flatMap((result) =>
-    result.reasons.map((reason) => `\n${result.case}, ${result.kernel}, ${result.variant}: ${reason}`),
+    result.reasons.map((reason) => `\n${result.case}, ${result.kernel}, ${result.variant}${result.candidate ? ` (${result.candidate})` : ''}: ${reason}`),
   )
 }

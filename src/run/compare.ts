@@ -1,7 +1,7 @@
 import {mkdir} from 'node:fs/promises'
 import {join} from 'node:path'
 import pLimit from 'p-limit'
-import {type Case} from '../case/case.js'
+import {type Case, livepatchOf} from '../case/case.js'
 import {type Kernel} from '../kernel/kernel.js'
 import {type Context} from '../lib/context.js'
 import {CouldNotRun, EXIT} from '../lib/errors.js'
@@ -16,7 +16,7 @@ import {type Variant, type VariantRun} from '../verdict/verdict.js'
 import {caseSnapshot} from './machines.js'
 import {outcomesOf} from './outcome.js'
 import {type Result, resultOf} from './results.js'
-import {sessionJob, sessionLimits} from './sessions.js'
+import {type Loadable, sessionJob, sessionLimits} from './sessions.js'
 
 export type CompareInput = {
   cases: readonly Case[]
@@ -43,12 +43,13 @@ export type PairRecord = {
   kernel: string
   release: string
   origin: Record<string, string>
-  module?: LivepatchModule
-  sessions: {variants: readonly Variant[]; seconds: SessionResult['seconds']; steps: Record<string, number>}[]
+  /** The modules that were loaded, by the livepatch's name. */
+  modules: Record<string, LivepatchModule>
+  sessions: {variants: readonly Variant[]; livepatch: string | null; seconds: SessionResult['seconds']; steps: Record<string, number>}[]
 }
 
 /** A case on a kernel, and what came of its sessions so far. */
-type Pair = {one: Case; kernel: Kernel; plan: SessionPlan[]; folder: string; runs: Map<Variant, VariantRun[]>; record: PairRecord}
+type Pair = {one: Case; kernel: Kernel; plan: SessionPlan[]; folder: string; runs: Map<string, VariantRun[]>; record: PairRecord}
 
 type Limit = ReturnType<typeof pLimit>
 
@@ -74,25 +75,15 @@ async function runUntilMissed(context: Context, pairs: Pair[], task: (pair: Pair
   }
 }
 
-/** The variants that a case can be run in on a kernel as it is. */
-function variantsOf({livepatch}: Case): Variant[] {
-  return livepatch ? ['base', 'livepatched', 'reverted'] : ['base']
-}
-
 function pairsOf({cases, kernels, variants, repeats, folder}: CompareInput): Pair[] {
   return cases.flatMap((one) =>
     kernels.map((kernel) => ({
       one,
       kernel,
-      plan: planSessions({
-        cases: [{name: one.name, variants: variantsOf(one)}],
-        kernels: [kernel.label],
-        repeats,
-        ...(variants ? {variants} : {}),
-      }),
+      plan: planSessions({livepatches: one.livepatches.map(({name}) => name), repeats, ...(variants ? {variants} : {})}),
       folder: join(folder, one.name, kernel.label.replaceAll(' ', '-')),
       runs: new Map(),
-      record: {case: one.name, kernel: kernel.label, release: kernel.release, origin: kernel.origin, sessions: []},
+      record: {case: one.name, kernel: kernel.label, release: kernel.release, origin: kernel.origin, modules: {}, sessions: []},
     })),
   )
 }
@@ -102,7 +93,7 @@ async function runPair(context: Context, pair: Pair, input: CompareInput, limit:
   try {
     snapshot = await caseSnapshot(context, pair.one, pair.kernel, input)
   } catch (error) {
-    for (const {variants} of pair.plan) giveUp(context, pair, variants, error)
+    for (const session of pair.plan) giveUp(context, pair, session, error)
     return
   }
   const sessions = pair.plan.map(async (session) =>
@@ -119,19 +110,20 @@ async function runPair(context: Context, pair: Pair, input: CompareInput, limit:
 async function runPlanned(
   context: Context,
   pair: Pair,
-  {variants, repeat}: SessionPlan,
+  plan: SessionPlan,
   snapshot: Snapshot,
   remakeSnapshot: (bad: Snapshot) => Promise<Snapshot>,
 ): Promise<void> {
-  const evidence = join(pair.folder, `${variants.join('+')}-${repeat + 1}`)
+  const {variants, livepatch, repeat} = plan
+  const evidence = join(pair.folder, `${[livepatch, variants.join('+')].filter(Boolean).join('-')}-${repeat + 1}`)
   await mkdir(evidence, {recursive: true})
   try {
-    const module = await moduleFor(context, pair, variants)
+    const loadable = livepatch === undefined ? undefined : await build(context, pair, livepatch)
     context.progress(`running ${variants.join(', ')} (${pair.record.sessions.length} of ${pair.plan.length} sessions done)`)
     const session = async (machine: Snapshot) =>
       await runSession(context, {
         snapshot: machine,
-        job: sessionJob(pair.one, variants, module, machine.hardware),
+        job: sessionJob(pair.one, variants, loadable, machine.hardware),
         limits: sessionLimits(pair.one, variants, machine.hardware),
         evidence,
       })
@@ -139,20 +131,19 @@ async function runPlanned(
       if (!(error instanceof BadSnapshot)) throw error
       return await session(await remakeSnapshot(snapshot))
     })
-    const outcomes = await outcomesOf(pair.one, variants, result, evidence)
-    for (const variant of variants) addRun(pair, variant, outcomes.get(variant)!)
+    const outcomes = await outcomesOf(pair.one, loadable?.livepatch, variants, result, evidence)
+    for (const variant of variants) addRun(pair, plan, variant, outcomes.get(variant)!)
     const steps = Object.fromEntries(result.steps.map(({name, seconds = 0}) => [name, seconds]))
-    pair.record.sessions.push({variants, seconds: result.seconds, steps})
+    pair.record.sessions.push({variants, livepatch: livepatch ?? null, seconds: result.seconds, steps})
   } catch (error) {
-    giveUp(context, pair, variants, error)
+    giveUp(context, pair, plan, error)
   }
 }
 
-/** The livepatch that a session loads, if it loads one; a source that does not build leaves base its result. */
-async function moduleFor(context: Context, {one, kernel, record}: Pair, variants: readonly Variant[]): Promise<LivepatchModule | undefined> {
-  if (variants.includes('base')) return undefined
-  record.module ??= await buildLivepatch(context, one, kernel)
-  return record.module
+async function build(context: Context, {one, kernel, record}: Pair, name: string): Promise<Loadable> {
+  const livepatch = livepatchOf(one, name)
+  record.modules[name] ??= await buildLivepatch(context, livepatch, kernel)
+  return {livepatch, module: record.modules[name]}
 }
 
 /** A snapshot that does not restore is made anew, once for all sessions that start from it. */
@@ -165,19 +156,31 @@ async function remake(context: Context, bad: Snapshot, {one, kernel}: Pair, inpu
   return await fresh
 }
 
-function addRun(pair: Pair, variant: Variant, run: VariantRun): void {
-  pair.runs.set(variant, [...(pair.runs.get(variant) ?? []), run])
+function runsOf(pair: Pair, variant: Variant, livepatch?: string): VariantRun[] {
+  return pair.runs.get(`${variant} ${livepatch ?? ''}`) ?? []
+}
+
+function addRun(pair: Pair, {livepatch}: SessionPlan, variant: Variant, run: VariantRun): void {
+  pair.runs.set(`${variant} ${livepatch ?? ''}`, [...runsOf(pair, variant, livepatch), run])
 }
 
 /** What the machinery could not do is the runs' failure; anything else is not ours to explain. */
-function giveUp(context: Context, pair: Pair, variants: readonly Variant[], error: unknown): void {
+function giveUp(context: Context, pair: Pair, plan: SessionPlan, error: unknown): void {
   context.signal.throwIfAborted()
   if (!(error instanceof CouldNotRun)) throw error
   const failure = error.detail ? `${error.message}\n${error.detail}` : error.message
-  for (const variant of variants) addRun(pair, variant, {tests: [], splats: [], failure})
+  for (const variant of plan.variants) addRun(pair, plan, variant, {tests: [], splats: [], failure})
 }
 
-function resultsOf({one, kernel, plan, runs, folder}: Pair): Result[] {
-  const variants = new Set(plan.flatMap((session) => session.variants))
-  return [...variants].map((variant) => resultOf(one, kernel.label, variant, Object.fromEntries(runs), folder))
+function resultsOf(pair: Pair): Result[] {
+  const {one, kernel, plan, folder} = pair
+  const base = runsOf(pair, 'base')
+  return plan
+    .filter(({repeat}) => repeat === 0)
+    .flatMap(({variants, livepatch}) =>
+      variants.map((variant) => {
+        const cell = {kernel: kernel.label, variant, ...(livepatch === undefined ? {} : {livepatch: livepatchOf(one, livepatch)})}
+        return resultOf(one, cell, {base, own: runsOf(pair, variant, livepatch)}, folder)
+      }),
+    )
 }

@@ -1,6 +1,6 @@
 import {readFile} from 'node:fs/promises'
 import {join} from 'node:path'
-import {type Case} from '../case/case.js'
+import {type Case, type Livepatch} from '../case/case.js'
 import {checkTransition} from '../livepatch/transition.js'
 import {type SessionResult, type StepResult} from '../machine/session.js'
 import {parseKtap} from '../verdict/ktap.js'
@@ -13,6 +13,7 @@ import {type Variant, type VariantRun} from '../verdict/verdict.js'
  */
 export async function outcomesOf(
   one: Case,
+  livepatch: Livepatch | undefined,
   variants: readonly Variant[],
   session: SessionResult,
   evidence: string,
@@ -24,7 +25,7 @@ export async function outcomesOf(
     const variant = variants.find((one) => one === step.name)
     // Of a machine that was lost, the console is what there is: it tells of the step that lost it.
     const log = session.failure === undefined ? await kernelLog(step, evidence) : step === lost ? session.console : ''
-    broken ??= await whyBroken(step, one, log)
+    broken ??= whyBroken(step, livepatch, log)
     if (variant) {
       runs.set(variant, variantRun(one, step, log, broken ?? missing(step, session)))
       broken = step.status === 'done' ? broken : (broken ?? missing(step, session))
@@ -39,10 +40,10 @@ async function kernelLog({name}: StepResult, evidence: string): Promise<string> 
   return await readFile(join(evidence, name, 'kernel.log'), 'utf8').catch(() => '')
 }
 
-async function whyBroken({name, status, reason}: StepResult, one: Case, log: string): Promise<string | undefined> {
+function whyBroken({name, status, reason}: StepResult, livepatch: Livepatch | undefined, log: string): string | undefined {
   if (status === 'failed') return withKernelReason(reason!, log)
-  if (status === 'done' && one.livepatch && (name === 'load' || name === 'unload')) {
-    return checkTransition(name, one.livepatch.module, log)
+  if (status === 'done' && livepatch && (name === 'load' || name === 'unload')) {
+    return checkTransition(name, livepatch.module, log)
   }
   return undefined
 }

@@ -1,4 +1,4 @@
-import {type Case} from '../case/case.js'
+import {type Case, type Livepatch} from '../case/case.js'
 import {type TestOutcome} from '../verdict/ktap.js'
 import {decide, type Variant, type VariantRun, type VerdictName} from '../verdict/verdict.js'
 
@@ -7,6 +7,7 @@ export type Result = {
   case: string
   kernel: string
   variant: Variant
+  /** The fix that the variant is with; null on base. */
   candidate: string | null
   verdict: VerdictName
   expected: VerdictName
@@ -31,35 +32,36 @@ export type TestRow = {
 
 export type TestStatus = TestOutcome['status'] | 'missing'
 
-/** The result of a cell, from all runs of its case on its kernel. */
+/** The result of a cell, from the runs of its variant and those of base. */
 export function resultOf(
   one: Case,
-  kernel: string,
-  variant: Variant,
-  runs: Readonly<Partial<Record<Variant, readonly VariantRun[]>>>,
+  cell: {kernel: string; variant: Variant; livepatch?: Livepatch},
+  runs: {base: readonly VariantRun[]; own: readonly VariantRun[]},
   evidence: string,
 ): Result {
-  const base = runs.base ?? []
-  const own = runs[variant] ?? []
-  const claimed = claimedSymptoms(one)
+  const {kernel, variant, livepatch} = cell
+  const claimed = livepatch?.claims ?? claimedByAny(one)
   const claim = {symptoms: claimed, controls: one.controls.map(({name}) => name)}
-  const {verdict, reasons} = decide(variant, claim, base, own)
+  const {verdict, reasons} = decide(variant, claim, runs.base, runs.own)
   const tests = [
-    ...one.symptoms.map(({name}) => testRow(name, 'symptom', claimed.includes(name), base, own)),
-    ...one.controls.map(({name}) => testRow(name, 'control', true, base, own)),
+    ...one.symptoms.map(({name}) => testRow(name, 'symptom', claimed.includes(name), runs.base, runs.own)),
+    ...one.controls.map(({name}) => testRow(name, 'control', true, runs.base, runs.own)),
   ]
-  return {case: one.name, kernel, variant, candidate: null, verdict, expected: expectation(one, variant), reasons, tests, repeats: own.length, evidence}
+  const candidate = livepatch?.name ?? null
+  const expected = expectation(variant, livepatch)
+  return {case: one.name, kernel, variant, candidate, verdict, expected, reasons, tests, repeats: runs.own.length, evidence}
 }
 
-/** A livepatch may claim less than all symptoms; what it claims is what base has to show. */
-function claimedSymptoms({symptoms, livepatch}: Case): string[] {
-  return livepatch?.claims ?? symptoms.map(({name}) => name)
+/** What base has to show: every symptom that some fix is for, or all where there is no fix yet. */
+function claimedByAny({symptoms, livepatches}: Case): string[] {
+  const names = symptoms.map(({name}) => name)
+  if (livepatches.length === 0) return names
+  return names.filter((name) => livepatches.some(({claims}) => claims.includes(name)))
 }
 
 /** The verdict that case.yaml says this cell has. */
-function expectation({livepatch}: Case, variant: Variant): VerdictName {
-  if (variant === 'livepatched' || variant === 'reverted') return livepatch!.expect[variant]
-  return 'shown'
+function expectation(variant: Variant, livepatch: Livepatch | undefined): VerdictName {
+  return livepatch && (variant === 'livepatched' || variant === 'reverted') ? livepatch.expect[variant] : 'shown'
 }
 
 function testRow(name: string, role: TestRow['role'], claimed: boolean, base: readonly VariantRun[], own: readonly VariantRun[]): TestRow {

@@ -1,4 +1,4 @@
-import {type Case} from '../case/case.js'
+import {type Case, type Livepatch} from '../case/case.js'
 import {type LivepatchModule} from '../livepatch/build.js'
 import {type Job, type Step} from '../machine/job.js'
 import {type Limits} from '../machine/monitor.js'
@@ -11,16 +11,19 @@ const TRANSITION = 15
 /** How much slower than under KVM a guest may be. */
 const SLOWNESS = {kvm: 1, tcg: 4} as const
 
+/** A livepatch and the module that was built of it. */
+export type Loadable = {livepatch: Livepatch; module: LivepatchModule}
+
 /** The job of a session that runs these variants of a case, in order. */
-export function sessionJob(one: Case, variants: readonly Variant[], module: LivepatchModule | undefined, hardware: Hardware): Job {
+export function sessionJob(one: Case, variants: readonly Variant[], loadable: Loadable | undefined, hardware: Hardware): Job {
   const {reproducer} = one
   const steps: Step[] = []
   if (reproducer.modules.length > 0) steps.push({op: 'modprobe', name: 'modules', modules: reproducer.modules})
   for (const variant of variants) {
-    steps.push(...transitionTo(variant, one, variants))
+    if (loadable) steps.push(...transitionTo(variant, loadable.livepatch, variants))
     steps.push(reproduceStep(one, variant, hardware))
   }
-  const files = {reproduce: reproducer.program, ...(module ? {'livepatch.ko': module.path} : {})}
+  const files = {reproduce: reproducer.program, ...(loadable ? {'livepatch.ko': loadable.module.path} : {})}
   return {steps, files}
 }
 
@@ -28,23 +31,31 @@ export function sessionJob(one: Case, variants: readonly Variant[], module: Live
 export function shellJob(
   one: Case,
   variant: Variant,
-  module: LivepatchModule | undefined,
+  loadable: Loadable | undefined,
   hardware: Hardware,
   terminal: {rows: number; columns: number},
 ): Job {
-  const {steps, files} = sessionJob(one, [variant], module, hardware)
+  const {steps, files} = sessionJob(one, [variant], loadable, hardware)
   const before = steps.filter(({op}) => op !== 'reproduce')
   const environment = {...environmentOf(one), PATCHBENCH_CASE: one.name, PATCHBENCH_VARIANT: variant, TERM: process.env.TERM ?? 'linux'}
   return {steps: [...before, {op: 'shell', name: 'shell', environment, ...terminal}], files}
 }
 
-function transitionTo(variant: Variant, {livepatch}: Case, variants: readonly Variant[]): Step[] {
-  if (!livepatch || (variant !== 'livepatched' && variant !== 'reverted')) return []
-  const parameters = Object.entries(livepatch.parameters).map(([name, value]) => `${name}=${value}`)
-  const load: Step = {op: 'load', name: 'load', module: 'livepatch.ko', livepatch: livepatch.module, parameters, deadline: TRANSITION}
-  const unload: Step = {op: 'unload', name: 'unload', livepatch: livepatch.module, deadline: TRANSITION}
+function transitionTo(variant: Variant, livepatch: Livepatch, variants: readonly Variant[]): Step[] {
+  const load = loadStep(livepatch, 'load', 'livepatch.ko')
+  const unload = unloadStep(livepatch, 'unload')
   if (variant === 'livepatched') return [load]
   return variants.includes('livepatched') ? [unload] : [load, unload]
+}
+
+/** Loads a livepatch with its parameters from a file of the job, and waits for its transition. */
+export function loadStep({module, parameters}: Livepatch, name: string, file: string): Step {
+  const words = Object.entries(parameters).map(([parameter, value]) => `${parameter}=${value}`)
+  return {op: 'load', name, module: file, livepatch: module, parameters: words, deadline: TRANSITION}
+}
+
+export function unloadStep({module}: Livepatch, name: string): Step {
+  return {op: 'unload', name, livepatch: module, deadline: TRANSITION}
 }
 
 function reproduceStep(one: Case, variant: Variant, {accelerator, virtualTime}: Hardware): Step {

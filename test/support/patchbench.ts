@@ -81,12 +81,11 @@ export async function caseWithLivepatch(name: string): Promise<string> {
   await mkdir(join(folder, 'source'))
   await cp(projectPath('test/fixtures/livepatches', `livepatch-${name}.c`), join(folder, 'source', `livepatch-${name}.c`))
   const file = join(folder, name, 'case.yaml')
-  const livepatch = `livepatch:
-  source: ../source
-  module: livepatch_${name}
-  expect:
-    livepatched: fixed
-    reverted: restored
+  const livepatch = `livepatches:
+  - name: ${name}
+    source: ../source
+    module: livepatch_${name}
+    expect: {livepatched: fixed, reverted: restored}
 `
   await writeFile(file, (await readFile(file, 'utf8')) + livepatch)
   return folder

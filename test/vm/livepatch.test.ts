@@ -84,7 +84,7 @@ test('a stalled transition names the task and its stack, and is reverted', {time
   const {exit, results} = await compare(['stall', '--cases', await caseWithLivepatch('stall')])
   expect(verdicts(results)).toEqual({base: 'shown', livepatched: 'could-not-run', reverted: 'could-not-run'})
   expect(reasons(results)).toMatch(/the transition stalled for 15 s and was reverted; stalled tasks:\nkthreadd\/2\n(.*\n)*.*kthreadd\+0x/)
-  const log = await readFile(join(results[0]!.evidence, 'livepatched+reverted-1/load/kernel.log'), 'utf8')
+  const log = await readFile(join(results[0]!.evidence, 'stall-livepatched+reverted-1/load/kernel.log'), 'utf8')
   expect(log).toContain("livepatch: 'livepatch_stall': unpatching complete")
   expect(exit).toBe(69)
 })
