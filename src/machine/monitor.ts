@@ -1,4 +1,5 @@
 import {createInterface} from 'node:readline'
+import {printable} from '../lib/text.js'
 import {type GuestEvent, parseEvent} from './protocol.js'
 import {type Machine} from './qemu.js'
 
@@ -47,7 +48,7 @@ export async function watch({machine, limits, onEvent, onConsole}: Watched): Pro
   const takeLine = (line: string) => {
     silence.restart()
     const event = parseEvent(line)
-    if (!event) return resolve({kind: 'lost-channel', why: `the guest sent '${line.slice(0, 80)}', which is no event`})
+    if (!event) return resolve({kind: 'lost-channel', why: `the guest sent '${printable(line).slice(0, 80)}', which is no event`})
     progress.restart()
     if (onEvent(event)) resolve({kind: 'reached'})
   }

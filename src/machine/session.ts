@@ -4,6 +4,7 @@ import {PassThrough, type Readable} from 'node:stream'
 import {type Context} from '../lib/context.js'
 import {CouldNotRun} from '../lib/errors.js'
 import {lastLines} from '../lib/process.js'
+import {printable} from '../lib/text.js'
 import {readEvidence} from './evidence.js'
 import {type Job, packJob} from './job.js'
 import {describeEnding, type Ending, type Limits, watch} from './monitor.js'
@@ -110,7 +111,7 @@ async function follow(context: Context, machine: Machine, {job, limits, evidence
   })
   context.signal.throwIfAborted()
   const why = await bringHome(ending, outward, evidence, steps[current]?.name ?? 'starting')
-  return {steps, console, ...(why === undefined ? {} : {failure: `${why}\n${lastLines(console, CONSOLE_LINES)}`.trimEnd()})}
+  return {steps, console, ...(why === undefined ? {} : {failure: `${why}\n${lastLines(printable(console), CONSOLE_LINES)}`.trimEnd()})}
 }
 
 function note(step: StepResult | undefined, event: GuestEvent): void {

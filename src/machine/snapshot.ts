@@ -6,6 +6,7 @@ import {type Context} from '../lib/context.js'
 import {CouldNotRun} from '../lib/errors.js'
 import {keyOf, sha256File} from '../lib/hash.js'
 import {lastLines} from '../lib/process.js'
+import {printable} from '../lib/text.js'
 import {projectPath} from '../lib/project.js'
 import {type WantedModules, writeInitramfs} from './initramfs.js'
 import {describeEnding, type Limits, watch} from './monitor.js'
@@ -123,7 +124,7 @@ async function boot(context: Context, {kernel, hardware}: Blueprint, machine: Ma
   context.signal.throwIfAborted()
   await writeFile(join(into, 'console.new'), console)
   await rename(join(into, 'console.new'), join(into, 'console.log'))
-  if (ending.kind !== 'reached') throw new CouldNotRun(describeEnding(ending, `booting ${kernel.label}`), lastLines(console, 20))
+  if (ending.kind !== 'reached') throw new CouldNotRun(describeEnding(ending, `booting ${kernel.label}`), lastLines(printable(console), 20))
 }
 
 function bootLimits({accelerator, virtualTime}: Hardware): Limits {

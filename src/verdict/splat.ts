@@ -1,3 +1,5 @@
+import {printable} from '../lib/text.js'
+
 /** A report of the kernel that something is wrong with it. */
 export type Splat = {
   kind: SplatKind
@@ -54,7 +56,7 @@ const SEPARATOR = /^(?:={10,}|-{10,}\[ cut here \]|-{3}\[ end (?:trace|Kernel pa
 
 /** Finds the splats in a kernel log, as dmesg or a serial console writes it. */
 export function findSplats(log: string): Splat[] {
-  const lines = log.split('\n').map(stripPrefix)
+  const lines = printable(log).split('\n').map(stripPrefix)
   const splats: Splat[] = []
   for (let index = 0; index < lines.length; index++) {
     const kind = kindOf(lines[index]!)
@@ -73,7 +75,7 @@ export function newSplats(variant: readonly Splat[], base: readonly Splat[]): Sp
 }
 
 function stripPrefix(line: string): string {
-  return line.replace(/\r$/, '').replace(/^(?:<\d+>)?\[\s*\d+\.\d+\](?:\[\s*[CT]\d+\])?\s/, '')
+  return line.replace(/^(?:<\d+>)?\[\s*\d+\.\d+\](?:\[\s*[CT]\d+\])?\s/, '')
 }
 
 function kindOf(line: string): SplatKind | undefined {
