@@ -1,3 +1,4 @@
+import {readFileSync} from 'node:fs'
 import {mkdtemp, rm} from 'node:fs/promises'
 import {tmpdir} from 'node:os'
 import {join} from 'node:path'
@@ -33,11 +34,11 @@ export async function until(condition: () => boolean | Promise<boolean>, ms = 50
   return true
 }
 
-/** Whether a process is there. */
+/** Whether a process is there and has not ended: a zombie has. */
 export function alive(pid: number): boolean {
   try {
-    process.kill(pid, 0)
-    return true
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
+    return stat.charAt(stat.lastIndexOf(')') + 2) !== 'Z'
   } catch {
     return false
   }

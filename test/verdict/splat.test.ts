@@ -68,6 +68,12 @@ describe('a kernel log', () => {
     expect(splats[0]!.fingerprint).toBe(splats[1]!.fingerprint)
   })
 
+  it('with a leak that is said again and again has one fingerprint', () => {
+    const again = [10, 20, 30].map((second) => `[   ${second}.000001] unregister_netdevice: waiting for lo to become free. Usage count = ${second}\n`)
+    const fingerprints = findSplats(again.join('')).map(({fingerprint}) => fingerprint)
+    expect([...new Set(fingerprints)]).toEqual(['leak: unregister_netdevice: waiting for lo to become free. Usage count = N'])
+  })
+
   it('with a warning and a later KASAN report has both', () => {
     expect(findSplats(log('two')).map(({fingerprint}) => fingerprint)).toEqual([
       'warning: ip_mr_forward < ip_mr_input < ip_rcv',

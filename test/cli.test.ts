@@ -1,0 +1,247 @@
+import {execa} from 'execa'
+import {chmod, mkdir, readdir, readFile, writeFile} from 'node:fs/promises'
+import {join} from 'node:path'
+import {beforeAll, describe, expect, it} from 'vitest'
+import {projectPath} from '../src/lib/project.js'
+import {alive, scratch, until} from './support/scratch.js'
+
+type Options = {env?: Record<string, string>; cwd?: string}
+
+beforeAll(async () => {
+  await execa('npm', ['run', '--silent', 'prepare'], {cwd: projectPath()})
+})
+
+/** Starts the real program, with a cache and a home of its own and an apt that has no network. */
+async function start(args: string[], {env = {}, cwd}: Options = {}) {
+  const home = await scratch()
+  const bin = join(home, 'bin')
+  await mkdir(bin)
+  await writeFile(join(bin, 'apt-get'), env.APT ?? `#!/bin/sh\necho "$@" >>${home}/apt-calls\necho 'E: no network' >&2\nexit 100\n`)
+  await chmod(join(bin, 'apt-get'), 0o755)
+  const own = {HOME: home, PATCHBENCH_CACHE: join(home, 'cache'), PATH: `${bin}:${process.env.PATH}`, NO_COLOR: '1'}
+  const child = execa(process.execPath, [projectPath('bin/patchbench'), ...args], {
+    reject: false,
+    stdin: 'ignore',
+    env: {...own, ...env},
+    ...(cwd === undefined ? {} : {cwd}),
+  })
+  return {child, home}
+}
+
+async function patchbench(args: string[], options?: Options) {
+  const {child, home} = await start(args, options)
+  const {stdout, stderr, exitCode} = await child
+  const apt = (await readFile(join(home, 'apt-calls'), 'utf8').catch(() => '')).split('\n').filter(Boolean)
+  return {stdout, stderr, exitCode, apt}
+}
+
+/** Bad usage or input: exit 2, nothing on standard output, a sentence without a stack, no machine or archive touched. */
+async function refused(args: string[], options?: Options): Promise<string> {
+  const {stdout, stderr, exitCode, apt} = await patchbench(args, options)
+  expect({exitCode, stdout, apt}, stderr).toEqual({exitCode: 2, stdout: '', apt: []})
+  expect(stderr).not.toMatch(/^\s+at /m)
+  expect(stderr).not.toMatch(/a bug in patchbench|node:internal/)
+  // Commander adds hints in brackets: what may have been meant, and where help is.
+  const lines = stderr.split('\n').filter((line) => !/^(\(.*\))?$/.test(line.trim()))
+  expect(lines).toHaveLength(1)
+  return lines[0]!
+}
+
+const GOOD = `schema: 1
+title: a packet is lost
+tree: linux
+kernels: ['6.12']
+reproducer:
+  program: reproduce.py
+  parameters:
+    queries: 50
+symptoms:
+  - name: one-copy
+    about: one copy on the wire
+`
+
+async function casesWith(text: string): Promise<string> {
+  const folder = await scratch()
+  await mkdir(join(folder, 'one'))
+  await writeFile(join(folder, 'one/case.yaml'), text)
+  await writeFile(join(folder, 'one/reproduce.py'), '')
+  return folder
+}
+
+describe('bad usage is exit 2 and one sentence:', () => {
+  it.each<[string, string[], RegExp]>([
+    ['an unknown command', ['comprae'], /unknown command 'comprae'/],
+    ['an unknown option', ['compare', '--repeats', '2'], /unknown option '--repeats'/],
+    ['a missing argument', ['shell'], /missing required argument 'case'/],
+    ['--repeat 0', ['compare', '--repeat', '0'], /'--repeat <n>' argument '0' is invalid\. a whole number from 1 to 1000/],
+    ['--repeat many', ['compare', '--repeat', 'many'], /'--repeat <n>' argument 'many' is invalid\. a whole number/],
+    ['--variant nonsense', ['compare', '--variant', 'nonsense'], /'nonsense' is none of base, livepatched, reverted/],
+    ['--variant with one of two wrong', ['compare', '--variant', 'base,fixed'], /'fixed' is none of base, livepatched, reverted/],
+    ['--accel xen', ['compare', '--accel', 'xen'], /argument 'xen' is invalid\. Allowed choices are auto, kvm, tcg/],
+    ['an unknown case', ['compare', 'ipmr'], /^patchbench: there is no case 'ipmr'; there are .*ipmr-loopback.* \(see 'patchbench cases'\)$/],
+    ['--set without a value', ['compare', 'ipmr-loopback', '--set', 'queries'], /^patchbench: --set queries: write NAME=VALUE$/],
+    ['--kernel with a file and no modules', ['compare', 'ipmr-loopback', '--kernel', '/etc/hostname'], /^patchbench: --kernel \/etc\/hostname is a file: its modules are needed too/],
+    ['a shell without a terminal', ['shell', 'ipmr-loopback'], /^patchbench: shell needs a terminal/],
+  ])('%s', async (_, args, sentence) => {
+    expect(await refused(args)).toMatch(sentence)
+  })
+
+  it('--set of a parameter that the case has not', async () => {
+    const cases = await casesWith(GOOD)
+    expect(await refused(['compare', '--cases', cases, '--set', 'query=5'])).toBe(
+      "patchbench: --set query=5: the case 'one' has no parameter 'query'; it has queries",
+    )
+  })
+
+  it('a broken case.yaml, with file, line, key and expectation', async () => {
+    const cases = await casesWith(GOOD.replace('tree: linux', 'tree: bsd'))
+    for (const args of [['cases'], ['compare', 'one']]) {
+      expect(await refused([...args, '--cases', cases])).toMatch(/^patchbench: .*one\/case\.yaml:3: tree: .*"linux"\|"firewall4"$/)
+    }
+  })
+
+  it('a case without its reproducer', async () => {
+    const cases = await casesWith(GOOD.replace('reproduce.py', 'gone.py'))
+    expect(await refused(['cases', '--cases', cases])).toMatch(/case\.yaml: reproducer\.program: .*gone\.py does not exist$/)
+  })
+
+  it('a folder without cases', async () => {
+    expect(await refused(['compare', '--cases', await scratch()])).toMatch(/^patchbench: there is no case in /)
+  })
+
+  it('a livepatch of a case that has none', async () => {
+    const cases = await casesWith(GOOD)
+    const {vmlinuz, modules} = await kernelFiles('HdrS')
+    const {stderr, exitCode} = await patchbench(['build', 'livepatch', 'one', '--cases', cases, '--kernel', vmlinuz, '--modules', modules])
+    expect(exitCode).toBe(2)
+    expect(stderr).toMatch(/^patchbench: the case 'one' has no livepatch$/m)
+  })
+
+  it('--kernel with a file that is no kernel', async () => {
+    const {vmlinuz, modules} = await kernelFiles('no')
+    expect(await refused(['compare', 'ipmr-loopback', '--kernel', vmlinuz, '--modules', modules])).toMatch(
+      /^patchbench: --kernel: .*vmlinuz is no bootable x86 kernel image/,
+    )
+    expect(await refused(['compare', 'ipmr-loopback', '--kernel', '/nowhere/vmlinuz', '--modules', modules])).toBe(
+      'patchbench: --kernel: /nowhere/vmlinuz does not exist',
+    )
+  })
+})
+
+async function kernelFiles(magic: string): Promise<{vmlinuz: string; modules: string}> {
+  const folder = await scratch()
+  const vmlinuz = join(folder, 'vmlinuz')
+  const header = Buffer.alloc(0x4000)
+  header.write(magic, 0x202, 'latin1')
+  header.writeUInt16LE(0x3000, 0x20e)
+  header.write('6.12.90-test (builder@host)\0', 0x3200, 'latin1')
+  await writeFile(vmlinuz, header)
+  const modules = join(folder, '6.12.90-test')
+  await mkdir(modules)
+  await writeFile(join(modules, 'modules.dep'), '')
+  return {vmlinuz, modules}
+}
+
+describe('bad input that is found out late:', () => {
+  it.fails('--kernel abc is no kernel line, before the archive is asked', async () => {
+    const {stderr, exitCode, apt} = await patchbench(['compare', 'ipmr-loopback', '--kernel', 'abc'])
+    expect(stderr).toMatch(/^patchbench: 'abc' is no kernel line: give one like 6\.12/m)
+    expect({exitCode, apt}).toEqual({exitCode: 2, apt: []})
+  })
+
+  it.fails('a folder of cases that is not there', async () => {
+    expect(await refused(['cases', '--cases', '/nowhere'])).toContain('/nowhere')
+  })
+})
+
+describe('what could not run is exit 69:', () => {
+  it('an archive that cannot be reached', async () => {
+    const {stdout, stderr, exitCode} = await patchbench(['compare', 'ipmr-loopback', '--kernel', '6.12'])
+    expect(exitCode).toBe(69)
+    expect(stdout).toBe('')
+    expect(stderr).toContain('no network')
+    expect(stderr).not.toMatch(/^\s+at |a bug in patchbench/m)
+  })
+})
+
+describe('an interruption is exit 130:', () => {
+  it.each(['SIGINT', 'SIGTERM'] as const)('%s, and nothing is left running', async (signal) => {
+    const folder = await scratch()
+    const apt = `#!/bin/sh\nsleep 300 &\necho $! $$ >${folder}/pids.new; mv ${folder}/pids.new ${folder}/pids\nwait\n`
+    const {child} = await start(['compare', 'ipmr-loopback', '--kernel', '6.12'], {env: {APT: apt}})
+    expect(await until(async () => (await readdir(folder)).includes('pids'), 10_000)).toBe(true)
+    const pids = (await readFile(join(folder, 'pids'), 'utf8')).trim().split(' ').map(Number)
+    child.kill(signal)
+    const {exitCode, stdout, stderr} = await child
+    expect({exitCode, stdout}).toEqual({exitCode: 130, stdout: ''})
+    expect(stderr).toMatch(/^patchbench: interrupted$/m)
+    expect(await until(() => !pids.some(alive))).toBe(true)
+  })
+})
+
+describe('cases', () => {
+  it('--json has what there is to prove', async () => {
+    const {stdout, exitCode} = await patchbench(['cases', '--json'])
+    expect(exitCode).toBe(0)
+    const {schema, cases} = JSON.parse(stdout) as {schema: number; cases: Record<string, unknown>[]}
+    expect(schema).toBe(1)
+    const one = cases.find(({name}) => name === 'ipmr-loopback')!
+    expect(Object.keys(one).sort()).toEqual(['controls', 'directory', 'kernels', 'livepatches', 'name', 'symptoms', 'title', 'tree'])
+    expect(one).toMatchObject({
+      tree: 'linux',
+      kernels: expect.arrayContaining(['6.12']) as unknown,
+      livepatches: [{module: 'livepatch_ipmr_loopback', expect: {livepatched: 'fixed', reverted: 'restored'}}],
+      symptoms: expect.arrayContaining([{name: expect.any(String) as unknown, about: expect.any(String) as unknown}]) as unknown,
+    })
+  })
+
+  it('without a livepatch say so', async () => {
+    const cases = await casesWith(GOOD)
+    const json = await patchbench(['cases', '--json', '--cases', cases])
+    expect(JSON.parse(json.stdout)).toMatchObject({cases: [{name: 'one', livepatches: [], controls: []}]})
+    const {stdout} = await patchbench(['cases', '--cases', cases])
+    const [head, line] = stdout.split('\n')
+    expect(head).toMatch(/^case +tree +kernels +livepatches +tests +title$/)
+    expect(line).toMatch(/^one +linux +6\.12 +1\+0 +a packet is lost$/)
+  })
+
+  it.fails('have absolute folders though theirs was given as a relative one', async () => {
+    const cases = await casesWith(GOOD)
+    const {stdout} = await patchbench(['cases', '--json', '--cases', '.'], {cwd: cases})
+    expect(JSON.parse(stdout)).toMatchObject({cases: [{directory: join(cases, 'one')}]})
+  })
+})
+
+describe('doctor', () => {
+  type Finding = {name: string; state: string; detail: string; package?: string}
+
+  it('--json says what is there and what is not', async () => {
+    const {stdout, exitCode} = await patchbench(['doctor', '--json'])
+    const {schema, findings, mend} = JSON.parse(stdout) as {schema: number; findings: Finding[]; mend: string | null}
+    expect(schema).toBe(1)
+    for (const {name, state, detail} of findings) {
+      expect(['there', 'missing', 'note']).toContain(state)
+      expect(name).not.toBe('')
+      expect(detail).not.toBe('')
+    }
+    expect(findings.map(({name}) => name)).toEqual(expect.arrayContaining(['qemu-system-x86_64', 'setpriv', 'KVM', 'disk']))
+    const missing = findings.filter(({state}) => state === 'missing')
+    expect(exitCode).toBe(missing.length > 0 ? 69 : 0)
+    expect(mend === null).toBe(missing.every((one) => one.package === undefined))
+  })
+})
+
+describe('help and version', () => {
+  it('are exit 0 on standard output', async () => {
+    const {version} = JSON.parse(await readFile(projectPath('package.json'), 'utf8')) as {version: string}
+    expect(await patchbench(['--version'])).toMatchObject({exitCode: 0, stdout: version, stderr: ''})
+    const {stdout, exitCode} = await patchbench(['--help'])
+    expect(exitCode).toBe(0)
+    for (const command of ['compare', 'shell', 'build', 'cases', 'doctor']) expect(stdout).toMatch(new RegExp(`^ {2}${command} `, 'm'))
+  })
+
+  it('come with exit 2 where a command is missing', async () => {
+    expect((await patchbench([])).exitCode).toBe(2)
+    expect((await patchbench(['build'])).exitCode).toBe(2)
+  })
+})

@@ -1,0 +1,45 @@
+import {describe, expect, it} from 'vitest'
+import {planSessions, type PlanInput} from '../../src/plan/plan.js'
+import {type Variant} from '../../src/verdict/verdict.js'
+
+/** The sessions in short: what runs in each, and with which livepatch. */
+function sessions(input: Partial<PlanInput>): string[] {
+  const plan = planSessions({livepatches: ['fix'], repeats: 1, ...input})
+  return plan.map(({variants, livepatch}) => [variants.join('+'), ...(livepatch ? [livepatch] : [])].join(' of '))
+}
+
+describe('a plan', () => {
+  it('gives base a session of its own, and the livepatch another', () => {
+    expect(planSessions({livepatches: ['fix'], repeats: 1})).toEqual([
+      {variants: ['base'], repeat: 0},
+      {variants: ['livepatched', 'reverted'], livepatch: 'fix', repeat: 0},
+    ])
+  })
+
+  it('has base alone for a case without a livepatch', () => {
+    expect(sessions({livepatches: []})).toEqual(['base'])
+    expect(sessions({livepatches: [], variants: ['livepatched']})).toEqual(['base'])
+  })
+
+  it('gives each livepatch a session of its own, and base only one', () => {
+    expect(sessions({livepatches: ['proposed', 'revised']})).toEqual(['base', 'livepatched+reverted of proposed', 'livepatched+reverted of revised'])
+  })
+
+  it.each<[Variant[], string[]]>([
+    [['base'], ['base']],
+    [['livepatched'], ['base', 'livepatched of fix']],
+    [['reverted'], ['base', 'reverted of fix']],
+    [['reverted', 'livepatched'], ['base', 'livepatched+reverted of fix']],
+    [[], ['base']],
+  ])('asked for %j runs them, and always base', (variants, expected) => {
+    expect(sessions({variants})).toEqual(expected)
+  })
+
+  it('has every session as often as asked, numbered', () => {
+    const plan = planSessions({livepatches: ['proposed', 'revised'], repeats: 3})
+    expect(plan).toHaveLength(3 * 3)
+    const keys = plan.map(({variants, livepatch, repeat}) => `${variants.join('+')} ${livepatch} ${repeat}`)
+    expect(new Set(keys).size).toBe(plan.length)
+    expect(plan.filter(({livepatch}) => livepatch === 'revised').map(({repeat}) => repeat)).toEqual([0, 1, 2])
+  })
+})
