@@ -2,7 +2,7 @@ import {readdir, readFile, stat} from 'node:fs/promises'
 import {dirname, join, relative, resolve} from 'node:path'
 import {LineCounter, parseDocument} from 'yaml'
 import {type z} from 'zod'
-import {InputError} from '../lib/errors.js'
+import {InputError, systemCode} from '../lib/errors.js'
 import {projectPath} from '../lib/project.js'
 import {type CaseFile, caseSchema} from './schema.js'
 
@@ -14,7 +14,9 @@ export type Case = Omit<CaseFile, 'livepatches'> & {name: string; directory: str
 
 /** The names of the cases in a folder of cases, in order. */
 export async function caseNames(folder = projectPath('patches')): Promise<string[]> {
-  const entries = await readdir(folder, {withFileTypes: true})
+  const entries = await readdir(folder, {withFileTypes: true}).catch((error: unknown) => {
+    throw new InputError(`the folder of cases ${folder} cannot be read (${systemCode(error)}): say another with --cases`)
+  })
   const names: string[] = []
   for (const entry of entries) {
     if (entry.isDirectory() && (await isFile(join(folder, entry.name, 'case.yaml')))) names.push(entry.name)
@@ -43,7 +45,7 @@ export function parseCase(text: string, file: string): CaseFile {
   const document = parseDocument(text, {lineCounter: lines})
   const [error] = document.errors
   if (error) throw new InputError(`${file}:${lines.linePos(error.pos[0]).line}: ${error.message.split('\n')[0]}`)
-  const result = caseSchema.safeParse(document.toJS())
+  const result = caseSchema.safeParse(plainData(document, file))
   if (result.success) {
     checkTests(result.data, file)
     return result.data
@@ -54,14 +56,28 @@ export function parseCase(text: string, file: string): CaseFile {
 
 type Document = ReturnType<typeof parseDocument>
 
+function plainData(document: Document, file: string): unknown {
+  try {
+    return document.toJS()
+  } catch (error) {
+    throw new InputError(`${file}: ${error instanceof Error ? error.message : String(error)}`)
+  }
+}
+
 function describeIssue(issue: z.core.$ZodIssue, document: Document, lines: LineCounter, file: string): string {
   const key = issue.path.map(String).join('.')
-  const node = document.getIn(issue.path as (string | number)[], true) as {range?: [number, number, number]} | undefined
-  const line = node?.range ? `:${lines.linePos(node.range[0]).line}` : ''
+  const line = lineAt(issue.path as (string | number)[], document, lines)
   if (issue.code === 'unrecognized_keys') {
     return `${file}${line}: ${key ? `${key}: ` : ''}${issue.keys.map((one) => `'${one}'`).join(', ')} is no key of a case; is it misspelt?`
   }
   return `${file}${line}: ${key || 'the file'}: ${issue.message.replace(/^Invalid (input|string): /, '')}`
+}
+
+/** `:12`, the line of a key; of the nearest one above it when it is the key that is missing. */
+function lineAt(path: readonly (string | number)[], document: Document, lines: LineCounter): string {
+  const node = document.getIn(path, true) as {range?: [number, number, number]} | undefined
+  if (node?.range) return `:${lines.linePos(node.range[0]).line}`
+  return path.length > 0 ? lineAt(path.slice(0, -1), document, lines) : ''
 }
 
 /** What the schema cannot say: names are unique, and claims are symptoms. */

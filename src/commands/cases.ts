@@ -1,10 +1,12 @@
+import {resolve} from 'node:path'
 import {caseNames, loadCase} from '../case/case.js'
 import {plainTable} from '../report/table.js'
 
 /** `patchbench cases`: what there is to prove. */
 export async function casesCommand(options: {cases?: string; json?: boolean}): Promise<string> {
-  const names = await caseNames(options.cases)
-  const cases = await Promise.all(names.map(async (name) => await loadCase(name, options.cases)))
+  const folder = options.cases && resolve(options.cases)
+  const names = await caseNames(folder)
+  const cases = await Promise.all(names.map(async (name) => await loadCase(name, folder)))
   if (options.json) {
     const listed = cases.map(({name, title, tree, kernels, symptoms, controls, livepatches, directory}) => ({
       ...{name, title, tree, kernels, symptoms, controls, directory},

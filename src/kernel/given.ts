@@ -14,6 +14,7 @@ export type GivenKernel = {vmlinuz: string; modules: string; headers?: string | 
  */
 export async function givenKernel(given: GivenKernel): Promise<Kernel> {
   await mustExist(given.vmlinuz, '--kernel')
+  if (!(await stat(given.vmlinuz)).isFile()) throw new InputError(`--kernel: ${given.vmlinuz} is no file`)
   await mustExist(join(given.modules, 'modules.dep'), '--modules', `run depmod, or name the folder lib/modules/RELEASE itself`)
   const release = await imageRelease(given.vmlinuz)
   if (basename(given.modules) !== release) {

@@ -20,6 +20,9 @@ const KEPT = 7 * 24 * 3600 * 1000
  * @throws InputError when the archive has no kernel of that line
  */
 export async function packagedKernel(context: Context, wanted: string, refresh = false): Promise<Kernel> {
+  if (!/^\d+\.\d+(\.\d+)?$/.test(wanted)) {
+    throw new InputError(`'${wanted}' is no kernel line: give one like 6.12, or a version like 6.12.117`)
+  }
   const resolved = await resolve(context, wanted, refresh)
   const {release, version, image, headers} = resolved
   const upstream = version.replace(/-.*$/, '')
@@ -58,9 +61,6 @@ async function recall(memory: string): Promise<Resolved | undefined> {
 }
 
 async function lookUp(context: Context, apt: Apt, wanted: string): Promise<Resolved> {
-  if (!/^\d+\.\d+(\.\d+)?$/.test(wanted)) {
-    throw new InputError(`'${wanted}' is no kernel line: give one like 6.12, or a version like 6.12.117`)
-  }
   const images = await findPackages(context, apt, /^linux-image-\d[\w.+]*(-\d+)?-amd64-unsigned$/)
   const ofLine = images.filter(({version}) => version.startsWith(`${wanted}.`) || version.startsWith(`${wanted}-`))
   if (ofLine.length === 0) {

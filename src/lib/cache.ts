@@ -99,7 +99,8 @@ async function open(directory: string): Promise<Artefact | undefined> {
 
 async function readManifest(directory: string): Promise<Manifest | undefined> {
   try {
-    return JSON.parse(await readFile(join(directory, MANIFEST), 'utf8')) as Manifest
+    const manifest = JSON.parse(await readFile(join(directory, MANIFEST), 'utf8')) as Partial<Manifest>
+    return manifest.files ? {inputs: manifest.inputs, files: manifest.files} : undefined
   } catch {
     return undefined
   }

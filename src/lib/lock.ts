@@ -1,7 +1,7 @@
 import {execa} from 'execa'
 import {mkdir} from 'node:fs/promises'
 import {dirname} from 'node:path'
-import {Interrupted} from './errors.js'
+import {CouldNotRun, Interrupted} from './errors.js'
 
 /**
  * Holds an exclusive flock(2) on a file while the work runs.
@@ -10,6 +10,7 @@ import {Interrupted} from './errors.js'
  * standard input: however we end, SIGKILL included, the kernel frees the lock.
  */
 export async function withLock<T>(path: string, signal: AbortSignal, work: () => Promise<T>, onWait?: () => void): Promise<T> {
+  signal.throwIfAborted()
   await mkdir(dirname(path), {recursive: true})
   const holder = execa('flock', ['--exclusive', path, 'cat'], {reject: false, buffer: false, stderr: 'ignore'})
   const waiting = setTimeout(() => onWait?.(), 500)
@@ -23,7 +24,8 @@ export async function withLock<T>(path: string, signal: AbortSignal, work: () =>
       holder.stdout.once('close', () => resolve(false))
     })
     clearTimeout(waiting)
-    if (!held || signal.aborted) throw new Interrupted()
+    if (signal.aborted) throw new Interrupted()
+    if (!held) throw new CouldNotRun(`the lock ${path} could not be taken: is its folder writable?`)
     return await work()
   } finally {
     clearTimeout(waiting)

@@ -46,7 +46,8 @@ export async function run(program: string, args: readonly string[], options: Run
     reject: false,
     maxBuffer: 64 << 20,
   })
-  const stop = () => void endGroup(child.pid)
+  let ended: Promise<void> | undefined
+  const stop = () => void (ended = endGroup(child.pid))
   options.signal.addEventListener('abort', stop, {once: true})
   try {
     if (options.onLine) {
@@ -56,6 +57,7 @@ export async function run(program: string, args: readonly string[], options: Run
     return finished(program, args, result, options)
   } finally {
     options.signal.removeEventListener('abort', stop)
+    await ended
   }
 }
 

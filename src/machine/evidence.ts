@@ -21,10 +21,14 @@ export async function readEvidence(stream: Readable, folder: string): Promise<vo
     noMtime: true,
     filter: (_, entry) => {
       files += 1
-      return files <= LIMIT.files && 'type' in entry && (entry.type === 'File' || entry.type === 'Directory')
+      if (files > LIMIT.files || !('type' in entry) || (entry.type !== 'File' && entry.type !== 'Directory')) return false
+      // No set-uid bits: these files belong to the user of this host.
+      entry.mode = (entry.mode ?? 0o644) & 0o777
+      return true
     },
   })
   await pipeline(Readable.from(exactly(size, rest, chunks)), unpack)
+  if (files > LIMIT.files) throw new Error(`the guest sent ${files} files of evidence, and ${LIMIT.files} are the most`)
 }
 
 async function readHeader(chunks: AsyncIterator<Buffer>): Promise<{size: number; rest: Buffer}> {
@@ -35,9 +39,19 @@ async function readHeader(chunks: AsyncIterator<Buffer>): Promise<{size: number;
     head = Buffer.concat([head, value as Buffer])
   }
   const end = head.indexOf(0x0a)
-  const {size} = JSON.parse(head.toString('utf8', 0, end)) as {size: unknown}
-  if (typeof size !== 'number' || size < 0 || size > LIMIT.bytes) throw new Error(`the guest announced ${String(size)} bytes of evidence`)
+  const size = announcedSize(head.toString('utf8', 0, Math.max(end, 0)))
+  if (size === undefined) throw new Error('what the guest sent is no evidence: its first line has no size')
+  if (size > LIMIT.bytes) throw new Error(`the guest announced ${size} bytes of evidence, and ${LIMIT.bytes} are the most`)
   return {size, rest: head.subarray(end + 1)}
+}
+
+function announcedSize(line: string): number | undefined {
+  try {
+    const {size} = JSON.parse(line) as {size: unknown}
+    return typeof size === 'number' && size >= 0 ? size : undefined
+  } catch {
+    return undefined
+  }
 }
 
 async function* exactly(size: number, first: Buffer, chunks: AsyncIterator<Buffer>): AsyncGenerator<Buffer> {

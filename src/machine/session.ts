@@ -1,6 +1,5 @@
 import {mkdir, writeFile} from 'node:fs/promises'
 import {join} from 'node:path'
-import {PassThrough, type Readable} from 'node:stream'
 import {type Context} from '../lib/context.js'
 import {CouldNotRun} from '../lib/errors.js'
 import {lastLines} from '../lib/process.js'
@@ -35,6 +34,9 @@ export type SessionResult = {
   /** On the host's clock, in s: until the machine ran again, and in all. */
   seconds: {restore: number; total: number}
 }
+
+/** How long the rest of the evidence may take when the guest says that it has sent all of it, in ms. */
+const ARRIVAL = 30_000
 
 /** How much of the console is told of a machine that was lost. */
 const CONSOLE_LINES = 10
@@ -94,8 +96,8 @@ export async function restore(context: Context, {hardware, folder}: Snapshot): P
 async function follow(context: Context, machine: Machine, {job, limits, evidence, onEvent}: SessionOptions) {
   const steps: StepResult[] = job.steps.map(({name}) => ({name, status: 'unfinished', ktap: []}))
   let console = ''
-  // Attached before the job goes out, so that nothing of the evidence is missed.
-  const outward = machine.outward.pipe(new PassThrough())
+  // Read from the start: the guest says that it has ended when all of it is sent.
+  const arrival = readEvidence(machine.outward, evidence).catch((error: unknown) => error)
   machine.inward.write(await packJob(job))
   let current = 0
   const ending = await watch({
@@ -110,7 +112,7 @@ async function follow(context: Context, machine: Machine, {job, limits, evidence
     },
   })
   context.signal.throwIfAborted()
-  const why = await bringHome(ending, outward, evidence, steps[current]?.name ?? 'starting')
+  const why = await whyLost(ending, arrival, steps[current]?.name ?? 'starting')
   return {steps, console, ...(why === undefined ? {} : {failure: `${why}\n${lastLines(printable(console), CONSOLE_LINES)}`.trimEnd()})}
 }
 
@@ -124,13 +126,10 @@ function note(step: StepResult | undefined, event: GuestEvent): void {
   }
 }
 
-/** Unpacks the evidence of a machine that did its job; else says what happened to it. */
-async function bringHome(ending: Ending, outward: Readable, evidence: string, step: string): Promise<string | undefined> {
+/** Why a session is no result; undefined when the machine did its job and all of its evidence is here. */
+async function whyLost(ending: Ending, arrival: Promise<unknown>, step: string): Promise<string | undefined> {
   if (ending.kind !== 'reached') return describeEnding(ending, `doing '${step}'`)
-  try {
-    await readEvidence(outward, evidence)
-    return undefined
-  } catch (error) {
-    return `the evidence did not arrive: ${error instanceof Error ? lastLines(error.message, 1) : String(error)}`
-  }
+  const late = new Promise((resolve) => setTimeout(resolve, ARRIVAL, new Error('it was announced longer than it is')).unref())
+  const error = await Promise.race([arrival, late])
+  return error === undefined ? undefined : `the evidence did not arrive: ${error instanceof Error ? lastLines(error.message, 1) : String(error)}`
 }

@@ -1,7 +1,7 @@
 import {createTwoFilesPatch} from 'diff'
 import Handlebars from 'handlebars'
 import {readdir, readFile} from 'node:fs/promises'
-import {join} from 'node:path'
+import {basename, join} from 'node:path'
 import {projectPath} from '../lib/project.js'
 import {type Comparison, type PairRecord} from '../run/compare.js'
 import {type Result} from '../run/results.js'
@@ -31,8 +31,9 @@ async function section(record: PairRecord, all: readonly Result[], run: RunFacts
   const results = all.filter((result) => result.case === record.case && result.kernel === record.kernel)
   const [first] = results
   const folders = await sessionFolders(first?.evidence)
-  const base = await symptomCapture(folders, 'base')
-  const variant = await symptomCapture(folders, 'livepatched')
+  const base = await evidenceText(folders, 'base', null, 'symptom.txt')
+  const livepatched = results.find((result) => result.variant === 'livepatched')
+  const variant = livepatched ? await evidenceText(folders, 'livepatched', livepatched.candidate, 'symptom.txt') : ''
   return {
     case: record.case,
     kernel: record.kernel,
@@ -47,9 +48,7 @@ async function section(record: PairRecord, all: readonly Result[], run: RunFacts
       statuses: results.map((result) => result.tests[index]!.variant),
     })),
     symptom: {base, variant, difference: base && variant ? captureDifference(base, variant) : ''},
-    ktaps: (await Promise.all(results.map(async ({variant}) => ({variant, text: await evidenceText(folders, variant, 'ktap')})))).filter(
-      ({text}) => text !== '',
-    ),
+    ktaps: (await Promise.all(results.map(async (result) => await ktapOf(folders, result)))).filter(({text}) => text !== ''),
   }
 }
 
@@ -60,12 +59,15 @@ async function sessionFolders(evidence: string | undefined): Promise<string[]> {
   return names.sort((a, b) => a.localeCompare(b, 'en', {numeric: true})).map((name) => join(evidence, name))
 }
 
-async function symptomCapture(folders: readonly string[], variant: Variant): Promise<string> {
-  return await evidenceText(folders, variant, 'symptom.txt')
+async function ktapOf(folders: readonly string[], {variant, candidate}: Result) {
+  const title = candidate ? `${variant}, ${candidate}` : variant
+  return {variant: title, text: await evidenceText(folders, variant, candidate, 'ktap')}
 }
 
-async function evidenceText(folders: readonly string[], variant: Variant, file: string): Promise<string> {
+/** A file of the first session that ran this variant of this fix; empty where there is none. */
+async function evidenceText(folders: readonly string[], variant: Variant, candidate: string | null, file: string): Promise<string> {
   for (const folder of folders) {
+    if (candidate && !basename(folder).startsWith(`${candidate}-`)) continue
     const text = await readFile(join(folder, variant, file), 'utf8').catch(() => undefined)
     if (text !== undefined) return text
   }

@@ -32,7 +32,6 @@ export function comparisonTable(results: readonly Result[], colour: boolean): st
   const rows = results.map((result, index) => {
     const before = results[index - 1]
     const sameCase = before?.case === result.case && before.kernel === result.kernel
-    const verdict = result.verdict + (result.verdict === result.expected ? '' : ` (expected ${result.expected})`)
     return [
       sameCase ? '' : result.case,
       sameCase ? '' : result.kernel,
@@ -40,13 +39,18 @@ export function comparisonTable(results: readonly Result[], colour: boolean): st
       ...(named ? [result.candidate ?? ''] : []),
       symptomText(result),
       controlsText(result),
-      result.repeats > 1 ? `${verdict}, ${result.repeats} times` : verdict,
+      verdictText(result),
     ]
   })
   const head = ['case', 'kernel', 'variant', ...(named ? ['fix'] : []), 'symptom', 'controls', 'verdict']
   const lines = plainTable(head, rows).split('\n')
   const painted = lines.map((line, index) => paint(line, results[index - 1], colour))
   return [...painted, ...reasons(results)].join('\n')
+}
+
+function verdictText({verdict, expected, repeats}: Result): string {
+  const missed = verdict === expected ? '' : ` (expected ${expected})`
+  return `${verdict}${missed}${repeats > 1 ? `, ${repeats} times` : ''}`
 }
 
 /** Where no case has more than one fix, naming it says nothing. */
@@ -60,7 +64,7 @@ function hasChoiceOfFixes(results: readonly Result[]): boolean {
 
 function paint(line: string, result: Result | undefined, colour: boolean): string {
   if (!colour || !result) return line
-  const end = line.lastIndexOf(result.verdict)
+  const end = line.lastIndexOf(verdictText(result))
   const style = result.verdict !== result.expected ? 'red' : result.verdict === 'shown' || result.verdict === 'restored' ? 'yellow' : 'green'
   return line.slice(0, end) + styleText(style, line.slice(end))
 }

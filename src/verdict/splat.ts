@@ -34,12 +34,13 @@ const BEGINNINGS: readonly [SplatKind, RegExp][] = [
   ['lockdep', /^BUG: (?:sleeping function called from invalid context|scheduling while atomic|MAX_LOCK|held lock)/],
   ['rcu-stall', /^rcu: INFO: \w+ (?:self-)?detected (?:expedited )?stalls? /], // kernel/rcu/tree_stall.h
   ['hung-task', /^INFO: task .+ blocked for more than \d+ seconds/], // kernel/hung_task.c
+  ['lockdep', /^\[ BUG: Invalid wait context \]/], // kernel/locking/lockdep.c
   ['leak', /^unregister_netdevice: waiting for \S+ to become free/], // net/core/dev.c
   ['leak', /^kmemleak: \d+ new suspected memory leaks/], // mm/kmemleak.c
   ['oops', /^BUG: (?:unable to handle|kernel NULL pointer|stack guard page)/], // arch/x86/mm/fault.c
   ['oops', /^(?:general protection fault|stack segment|invalid opcode|divide error|double fault|int3|traps: PANIC)\b.*\[#\d+\]|^Oops: /],
   ['bug', /^kernel BUG at /],
-  ['bug', /^BUG: (?!using __this_cpu_|in pid)/],
+  ['bug', /^BUG: (?!in pid)/],
   ['warning', /^WARNING: (?:CPU: \d+ PID: \d+ at |\S+:\d+ at )/], // kernel/panic.c, __warn()
   ['warning', /^refcount_t: |^list_(?:add|del) corruption/],
   ['panic', /^Kernel panic - not syncing/],
@@ -50,6 +51,9 @@ const REPORTERS = /^(?:dump_stack|show_stack|print_report|kasan_report|check_reg
 
 /** How many functions tell one splat from another. */
 const FRAMES = 3
+
+/** Reports that are one line, without a stack. */
+const ONE_LINE = /^unregister_netdevice: |^kmemleak: |^BUG: Bad rss-counter state /
 
 /** The kernel's own framing around one report. */
 const SEPARATOR = /^(?:={10,}|-{10,}\[ cut here \]|-{3}\[ end (?:trace|Kernel panic))/
@@ -87,15 +91,26 @@ function kindOf(line: string): SplatKind | undefined {
  * one splat, and so is a BUG with the trap that it raises.
  */
 function endOfSplat(lines: readonly string[], start: number): number {
+  if (ONE_LINE.test(lines[start]!)) return start + 1
   const limit = Math.min(lines.length, start + 200)
   for (let index = start + 1; index < limit; index++) {
     const line = lines[index]!
-    if (/^---\[ end trace/.test(line)) return index + 1
+    if (/^---\[ end trace/.test(line)) return endOfPanic(lines, index + 1)
     const sawTrace = lines.slice(start, index).some((earlier) => earlier.startsWith('Call Trace:'))
     if (SEPARATOR.test(line) && sawTrace) return index + 1
     if (sawTrace && kindOf(line) && kindOf(line) !== 'panic') return index
   }
   return limit
+}
+
+/** Where an oops ends that the kernel does not survive: with the panic that follows it, else where it ended. */
+function endOfPanic(lines: readonly string[], end: number): number {
+  const following = lines.slice(end, end + 60)
+  const panic = following.findIndex((line) => /^Kernel panic - not syncing: (?:Fatal exception|Aiee)/.test(line))
+  const another = following.findIndex((line) => kindOf(line) !== undefined && kindOf(line) !== 'panic')
+  if (panic < 0 || (another >= 0 && another < panic)) return end
+  const last = following.findIndex((line) => /^---\[ end Kernel panic/.test(line))
+  return end + Math.max(panic, last) + 1
 }
 
 function describe(kind: SplatKind, lines: readonly string[]): Splat {

@@ -116,7 +116,7 @@ describe('an interruption', () => {
     expect(await until(() => !alive(pid))).toBe(true)
   })
 
-  it.fails('is over only when the whole group has ended', async () => {
+  it('is over only when the whole group has ended', async () => {
     const {ended, pid} = await stubborn()
     expect(await ended).toBeInstanceOf(Interrupted)
     const left = alive(pid)

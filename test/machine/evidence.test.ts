@@ -116,7 +116,7 @@ describe('a hostile guest', () => {
     expect(await tree(into)).toEqual(['good'])
   })
 
-  it.fails('cannot make a file that is run as somebody else', async () => {
+  it('cannot make a file that is run as somebody else', async () => {
     const {into} = await unpack(sent(archive({path: 'tool', mode: 0o6755, uid: 12345, gid: 12345, body: 'x'})))
     const {mode, uid} = await lstat(join(into, 'tool'))
     expect(mode & 0o6000).toBe(0)
@@ -124,13 +124,14 @@ describe('a hostile guest', () => {
   })
 
   it('cannot fill a folder with files without end', async () => {
-    const {into} = await unpack(sent(archive(...Array.from({length: 10_500}, (_, index) => ({path: `d/${index}`})))))
+    const {into, error} = await unpack(sent(archive(...Array.from({length: 10_500}, (_, index) => ({path: `d/${index}`})))))
     expect((await tree(into)).length).toBeLessThanOrEqual(10_001)
+    expect(error?.message).toBe('the guest sent 10500 files of evidence, and 10000 are the most')
   })
 
   it.each([[2 ** 40], [-1], [null], ['5'], [{}]])('is told when it announces %j bytes', async (size) => {
     const {into, error} = await unpack(sent(archive({path: 'ktap', body: 'x'}), size))
-    expect(error?.message).toMatch(/^the guest announced .* bytes of evidence$/)
+    expect(error?.message).toMatch(/^the guest announced \d+ bytes of evidence, and \d+ are the most$|^what the guest sent is no evidence/)
     expect(await tree(into)).toEqual([])
   })
 
@@ -171,7 +172,7 @@ describe('a hostile guest', () => {
     expect(await tree(into)).toEqual([])
   })
 
-  it.fails.each([
+  it.each([
     ['without end', 'x'.repeat(5000)],
     ['no JSON', 'hello\n'],
     ['null', 'null\n'],

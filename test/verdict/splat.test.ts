@@ -81,18 +81,18 @@ describe('a kernel log', () => {
     ])
   })
 
-  it.fails('with an oops that becomes a panic has one splat', () => {
+  it('with an oops that becomes a panic has one splat', () => {
     expect(findSplats(log('oops-fatal')).map(({kind}) => kind)).toEqual(['oops'])
   })
 
-  it.fails('with a one-line splat before a warning has both, each with its own fingerprint', () => {
+  it('with a one-line splat before a warning has both, each with its own fingerprint', () => {
     expect(findSplats(log('leak-then-warning')).map(({fingerprint}) => fingerprint)).toEqual([
       'leak: unregister_netdevice: waiting for lo to become free. Usage count = N',
       'warning: ip_mr_forward < ip_mr_input < ip_rcv',
     ])
   })
 
-  it.fails('with an invalid wait context has one splat', () => {
+  it('with an invalid wait context has one splat', () => {
     expect(findSplats(log('lockdep-wait-context')).map(({kind}) => kind)).toEqual(['lockdep'])
   })
 

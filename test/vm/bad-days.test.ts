@@ -1,4 +1,4 @@
-import {readFile} from 'node:fs/promises'
+import {readFile, stat} from 'node:fs/promises'
 import {join} from 'node:path'
 import {describe, expect, test} from 'vitest'
 import {compare, FIXTURES, reasons, verdicts} from '../support/patchbench.js'
@@ -36,6 +36,12 @@ test('the last console lines of a lost machine are evidence', {timeout: 5 * MINU
   const {results} = await compare(['panic', '--cases', FIXTURES])
   const log = await readFile(join(results[0]!.evidence, 'base-1/console.log'), 'utf8')
   expect(log).toContain('Kernel panic - not syncing')
+})
+
+test('evidence of many megabytes comes home', {timeout: 5 * MINUTES}, async () => {
+  const {results} = await compare(['bulky', '--cases', FIXTURES])
+  expect(verdicts(results)).toEqual({base: 'shown'})
+  expect((await stat(join(results[0]!.evidence, 'base-1/base/bulk'))).size).toBe(64 << 20)
 })
 
 test('no symptom on base is not-reproduced', {timeout: 5 * MINUTES}, async () => {
