@@ -8,6 +8,9 @@ import {type Result} from '../run/results.js'
 import {type Variant} from '../verdict/verdict.js'
 import {controlsText, symptomText} from './symptom.js'
 
+/** How many lines of a capture a report shows. */
+const EXCERPT = 40
+
 /** What a report says about the run as a whole. */
 export type RunFacts = {date: string; version: string; revision: string; command: string; accelerator: string}
 
@@ -31,9 +34,6 @@ async function section(record: PairRecord, all: readonly Result[], run: RunFacts
   const results = all.filter((result) => result.case === record.case && result.kernel === record.kernel)
   const [first] = results
   const folders = await sessionFolders(first?.evidence)
-  const base = await evidenceText(folders, 'base', null, 'symptom.txt')
-  const livepatched = results.find((result) => result.variant === 'livepatched')
-  const variant = livepatched ? await evidenceText(folders, 'livepatched', livepatched.candidate, 'symptom.txt') : ''
   return {
     case: record.case,
     kernel: record.kernel,
@@ -47,7 +47,7 @@ async function section(record: PairRecord, all: readonly Result[], run: RunFacts
       seen: observed.base,
       statuses: results.map((result) => result.tests[index]!.variant),
     })),
-    symptom: {base, variant, difference: base && variant ? captureDifference(base, variant) : ''},
+    captures: await capturesOf(folders, results),
     ktaps: (await Promise.all(results.map(async (result) => await ktapOf(folders, result)))).filter(({text}) => text !== ''),
   }
 }
@@ -57,6 +57,36 @@ async function sessionFolders(evidence: string | undefined): Promise<string[]> {
   if (!evidence) return []
   const names = await readdir(evidence).catch(() => [])
   return names.sort((a, b) => a.localeCompare(b, 'en', {numeric: true})).map((name) => join(evidence, name))
+}
+
+/** The packets of the symptom (symptom*.txt), on base and with the first fix. */
+async function capturesOf(folders: readonly string[], results: readonly Result[]) {
+  const candidate = results.find(({variant}) => variant === 'livepatched')?.candidate ?? null
+  const names = await captureNames(folders)
+  return await Promise.all(
+    names.map(async (name) => {
+      const base = await evidenceText(folders, 'base', null, name)
+      const variant = candidate ? await evidenceText(folders, 'livepatched', candidate, name) : ''
+      const difference = base && variant ? captureDifference(base, variant) : ''
+      return {name: name.replace(/\.txt$/, ''), base: excerpt(base), variant: excerpt(variant), difference: excerpt(difference)}
+    }),
+  )
+}
+
+async function captureNames(folders: readonly string[]): Promise<string[]> {
+  for (const folder of folders) {
+    const files = await readdir(join(folder, 'base')).catch(() => [])
+    const names = files.filter((name) => /^symptom.*\.txt$/.test(name))
+    if (names.length > 0) return names.sort()
+  }
+  return []
+}
+
+/** As much of a text as a mail can take; the evidence has the rest. */
+function excerpt(text: string): string {
+  const lines = text.trimEnd().split('\n')
+  if (lines.length <= EXCERPT) return text
+  return [...lines.slice(0, EXCERPT), `... and ${lines.length - EXCERPT} more lines in the evidence`].join('\n')
 }
 
 async function ktapOf(folders: readonly string[], {variant, candidate}: Result) {

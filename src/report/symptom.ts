@@ -1,12 +1,15 @@
 import {type Result, type TestRow} from '../run/results.js'
 
-/** What a row says about the symptom: the first that shows on base, and as it is in this variant. */
+/**
+ * What a row says about the symptom: the first that shows on base, as it is in
+ * this variant. Of what a reproducer saw, the part up to the first semicolon.
+ */
 export function symptomText({tests}: Result): string {
   const symptoms = tests.filter(({role, claimed}) => role === 'symptom' && claimed)
   const telling = symptoms.find(({variant}) => variant === 'failed') ?? symptoms.find(({base}) => base === 'failed') ?? symptoms[0]
   if (!telling || telling.variant === 'missing') return '-'
   const others = symptoms.filter((one) => one !== telling && one.variant === telling.variant).length
-  const seen = telling.observed.variant.split('\n')[0] || `${telling.name} ${telling.variant}`
+  const seen = telling.observed.variant.split(/[\n;]/)[0] || `${telling.name} ${telling.variant}`
   return others > 0 ? `${telling.name}: ${seen} (and ${others} more)` : seen
 }
 

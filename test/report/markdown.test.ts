@@ -105,7 +105,7 @@ describe('the evidence in a report', () => {
     })
     const text = await report(results)
     const difference = text.slice(text.indexOf('```diff'))
-    expect(text).toContain('### The symptom on the wire')
+    expect(text).toContain('### On the wire: symptom')
     expect(text).toContain('06:00:00.000001 02:00:00:00:00:01 >')
     expect(difference).toMatch(/^-<mac> > <mac>, IPv4, \(ttl 4\)/m)
     expect(difference).toMatch(/^ <mac> > <mac>, IPv4, \(ttl 5\)/m)
