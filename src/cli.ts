@@ -3,8 +3,9 @@ import {setMaxListeners} from 'node:events'
 import {readFileSync} from 'node:fs'
 import {cacheDirectory} from './lib/cache.js'
 import {type Context} from './lib/context.js'
-import {CouldNotRun, EXIT, InputError, Interrupted} from './lib/errors.js'
+import {CouldNotRun, describeSystemError, EXIT, InputError, Interrupted, systemCode} from './lib/errors.js'
 import {projectPath} from './lib/project.js'
+import {printable} from './lib/text.js'
 import {type CompareOptions} from './commands/compare.js'
 import {type ShellOptions} from './commands/shell.js'
 
@@ -14,16 +15,18 @@ const VARIANTS = ['base', 'livepatched', 'reverted']
 const interruption = new AbortController()
 setMaxListeners(0, interruption.signal)
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
-  process.on(signal, () => interruption.abort(new Interrupted()))
+  process.on(signal, () => {
+    // Children die with us: a second time, nothing is waited for.
+    if (interruption.signal.aborted) process.exit(EXIT.interrupted)
+    interruption.abort(new Interrupted())
+  })
 }
 
 // A reader that went away (`| head`) is no reason to leave machines behind.
-for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {})
-
-const context: Context = {
-  signal: interruption.signal,
-  cache: cacheDirectory(),
-  progress: (text) => void process.stderr.write(`${text}\n`),
+for (const stream of [process.stdout, process.stderr]) {
+  stream.on('error', (error) => {
+    if (systemCode(error) !== 'EPIPE') process.exitCode = EXIT.couldNotRun
+  })
 }
 
 const program = new Command('patchbench')
@@ -48,7 +51,9 @@ program
   .option('--json', 'print JSON')
   .action(async (options: {cases?: string; json?: boolean}) => {
     const {casesCommand} = await import('./commands/cases.js')
-    finish({text: await casesCommand(options), exit: EXIT.ok})
+    const {text, broken} = await casesCommand(options)
+    finish({text, exit: broken.length > 0 ? EXIT.input : EXIT.ok})
+    for (const complaint of broken) say(complaint, EXIT.input)
   })
 
 withKernelOptions(program.command('compare'))
@@ -59,7 +64,7 @@ withKernelOptions(program.command('compare'))
   .option('--repeat <n>', 'run each variant n times and report disagreement as flaky', count, 1)
   .option('--jobs <n>', 'machines side by side; default the cores', count)
   .option('--no-keep-going', 'stop after the first case that is not as expected')
-  .option('--set <name=value>', 'a reproducer parameter of case.yaml', collect, [])
+  .addOption(new Option('--set <name=value>', 'a reproducer parameter of case.yaml').argParser(collect).default([], 'none'))
   .option('--output <folder>', 'where the run leaves its evidence')
   .option('--json', 'print JSON')
   .action(async (names: string[], options: CompareOptions) => {
@@ -73,6 +78,7 @@ withKernelOptions(program.command('shell'))
   .addOption(new Option('--variant <variant>', 'the state').choices(VARIANTS).default('base'))
   .option('--livepatch <name>', "which of the case's livepatches; default the first")
   .option('--cases <folder>', 'a folder of cases instead of patches/')
+  .addOption(new Option('--set <name=value>', 'a reproducer parameter of case.yaml').argParser(collect).default([], 'none'))
   .action(async (name: string, options: ShellOptions) => {
     const {shellCommand} = await import('./commands/shell.js')
     process.exitCode = await shellCommand(context, name, options)
@@ -90,10 +96,17 @@ withKernelOptions(build.command('livepatch'))
     finish({text: await buildLivepatchCommand(context, name, options), exit: EXIT.ok})
   })
 
+let context: Context
+
 await main()
 
 async function main(): Promise<void> {
   try {
+    context = {
+      signal: interruption.signal,
+      cache: cacheDirectory(),
+      progress: (text) => void process.stderr.write(`${printable(text)}\n`),
+    }
     await program.parseAsync()
   } catch (error) {
     process.exitCode = report(error)
@@ -106,11 +119,13 @@ function report(error: unknown): number {
   if (error instanceof Interrupted || interruption.signal.aborted) return say('interrupted', EXIT.interrupted)
   if (error instanceof InputError) return say(error.message, EXIT.input)
   if (error instanceof CouldNotRun) return say([error.message, error.detail].filter(Boolean).join('\n'), EXIT.couldNotRun)
+  const system = describeSystemError(error)
+  if (system) return say(system, systemCode(error) === 'ENOSPC' ? EXIT.couldNotRun : EXIT.input)
   return say(`a bug in patchbench, please report it: ${error instanceof Error ? error.stack : String(error)}`, EXIT.couldNotRun)
 }
 
 function say(text: string, exit: number): number {
-  process.stderr.write(`patchbench: ${text}\n`)
+  process.stderr.write(`patchbench: ${printable(text)}\n`)
   return exit
 }
 

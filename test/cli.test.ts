@@ -95,14 +95,14 @@ describe('bad usage is exit 2 and one sentence:', () => {
 
   it('a broken case.yaml, with file, line, key and expectation', async () => {
     const cases = await casesWith(GOOD.replace('tree: linux', 'tree: bsd'))
-    for (const args of [['cases'], ['compare', 'one']]) {
-      expect(await refused([...args, '--cases', cases])).toMatch(/^patchbench: .*one\/case\.yaml:3: tree: .*"linux"\|"firewall4"$/)
-    }
+    expect(await refused(['compare', 'one', '--cases', cases])).toMatch(
+      /^patchbench: .*one\/case\.yaml:3: tree: .*"linux"\|"firewall4", found 'bsd'$/,
+    )
   })
 
   it('a case without its reproducer', async () => {
     const cases = await casesWith(GOOD.replace('reproduce.py', 'gone.py'))
-    expect(await refused(['cases', '--cases', cases])).toMatch(/case\.yaml: reproducer\.program: .*gone\.py does not exist$/)
+    expect(await refused(['compare', 'one', '--cases', cases])).toMatch(/case\.yaml: reproducer\.program: .*gone\.py is no file$/)
   })
 
   it('a folder without cases', async () => {
@@ -193,6 +193,16 @@ describe('cases', () => {
       livepatches: [{module: 'livepatch_ipmr_loopback', expect: {livepatched: 'fixed', reverted: 'restored'}}],
       symptoms: expect.arrayContaining([{name: expect.any(String) as unknown, about: expect.any(String) as unknown}]) as unknown,
     })
+  })
+
+  it('lists the good ones beside a broken one, which is named', async () => {
+    const cases = await casesWith(GOOD)
+    await mkdir(join(cases, 'two'))
+    await writeFile(join(cases, 'two/case.yaml'), 'schema: 2\n')
+    const {stdout, stderr, exitCode} = await patchbench(['cases', '--cases', cases])
+    expect(stdout).toMatch(/^one /m)
+    expect(stderr).toMatch(/^patchbench: .*two\/case\.yaml:1: schema: /)
+    expect(exitCode).toBe(2)
   })
 
   it('without a livepatch say so', async () => {

@@ -37,6 +37,9 @@ import lab  # noqa: F401  imported here so that the snapshot holds it warm
 JOB = "/run/job"
 EVIDENCE = "/run/evidence"
 LIVEPATCH = "/sys/kernel/livepatch"
+# What a reproducer may leave at the most; the guest's memory holds it twice.
+KTAP_LIMIT = 8 << 20
+EVIDENCE_LIMIT = 128 << 20
 
 libc = ctypes.CDLL(None, use_errno=True)
 libc.syscall.restype = ctypes.c_long
@@ -49,6 +52,9 @@ class StepFailed(Exception):
 
 
 def main():
+    # When a reproducer eats the memory, it is the one to go.
+    with open("/proc/self/oom_score_adj", "w") as score:
+        score.write("-1000")
     ports = find_ports("in", "protocol", "out")
     protocol = open(ports["protocol"], "wb", buffering=0)
     inward = open(ports["in"], "rb", buffering=0)
@@ -85,6 +91,7 @@ def main():
             say("failed", index=index, reason=failure)
             break
         say("done", index=index, seconds=round(seconds, 3), **(result or {}))
+    limit_evidence()
     decode_captures()
     send_evidence(ports["out"])
     say("end")
@@ -125,10 +132,26 @@ def receive_job(port):
     archive = io.BytesIO(read_exactly(port, json.loads(header)["size"]))
     os.makedirs(JOB)
     os.makedirs(EVIDENCE)
+    # Of its own, so that a full one leaves the rest of the guest room.
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=40%", "tmpfs", EVIDENCE], check=True)
     with tarfile.open(fileobj=archive) as tar:
         tar.extractall(JOB)
     with open(os.path.join(JOB, "job.json")) as file:
         return json.load(file)
+
+
+def limit_evidence():
+    """Takes the largest files out of evidence that is too large, and says which."""
+    files = [path for path in glob.glob(EVIDENCE + "/**", recursive=True) if os.path.isfile(path) and not os.path.islink(path)]
+    sizes = {path: os.path.getsize(path) for path in files}
+    left_out = []
+    while sum(sizes.values()) > EVIDENCE_LIMIT:
+        largest = max(sizes, key=sizes.get)
+        left_out.append(f"{os.path.relpath(largest, EVIDENCE)}: {sizes.pop(largest)} bytes\n")
+        os.unlink(largest)
+    if left_out:
+        with open(EVIDENCE + "/left-out", "w") as file:
+            file.write(f"more than {EVIDENCE_LIMIT >> 20} MiB of evidence; these did not come home:\n" + "".join(left_out))
 
 
 def send_evidence(port):
@@ -199,7 +222,11 @@ def reproduce(step, folder, say):
     deadline = time.monotonic() + step["deadline"] if step.get("deadline") else None
     with open(os.path.join(folder, "ktap"), "wb") as ktap:
         # A child of the reproducer may hold the pipe for ever: its own end counts.
-        timed_out = follow(read_end, pidfd, deadline, lambda data: forward(data, ktap, say))
+        try:
+            timed_out = follow(read_end, pidfd, deadline, lambda data: forward(data, ktap, say))
+        except StepFailed:
+            kill_session(child)
+            raise
     if timed_out:
         with open(os.path.join(folder, "stacks"), "w") as file:
             file.write(stacks_of_session(child))
@@ -223,8 +250,11 @@ def follow(stream, pidfd, deadline, take):
     poll.register(stream, select.POLLIN)
     poll.register(pidfd, select.POLLIN)
     pending = b""
+    size = 0
     while True:
-        left = None if deadline is None else max(0, (deadline - time.monotonic()) * 1000)
+        left = None if deadline is None else (deadline - time.monotonic()) * 1000
+        if left is not None and left <= 0:
+            return True
         ready = dict(poll.poll(left))
         if stream in ready:
             try:
@@ -233,6 +263,9 @@ def follow(stream, pidfd, deadline, take):
                 chunk = b""
             if not chunk:
                 poll.unregister(stream)
+            size += len(chunk)
+            if size > KTAP_LIMIT:
+                raise StepFailed(f"the reproducer printed more than {KTAP_LIMIT >> 20} MiB")
             lines, newline, pending = (pending + chunk).rpartition(b"\n")
             if newline:
                 take(lines + newline)
@@ -254,7 +287,10 @@ def run_reproducer(step, folder, stdout):
         os.dup2(stdout, 1)
         os.dup2(stderr, 2)
         os.environ.update(step["environment"], PATCHBENCH_EVIDENCE=folder, PATCHBENCH_VARIANT=step["name"])
+        with open("/proc/self/oom_score_adj", "w") as score:
+            score.write("0")
         program = os.path.join(JOB, step["program"])
+        os.chmod(program, 0o755)
         with open(program, "rb") as file:
             first_line = file.readline()
         if first_line.startswith(b"#!") and b"python3" in first_line:

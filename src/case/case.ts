@@ -32,6 +32,9 @@ export async function caseNames(folder = projectPath('patches')): Promise<string
 export async function loadCase(name: string, folder = projectPath('patches')): Promise<Case> {
   const known = await caseNames(folder)
   if (!known.includes(name)) {
+    if (/^[\w.-]+$/.test(name) && (await stat(join(folder, name)).catch(() => undefined))?.isDirectory()) {
+      throw new InputError(`${join(folder, name)} holds no case.yaml, which makes a folder a case`)
+    }
     throw new InputError(`there is no case '${name}'; there are ${known.join(', ') || 'none'} (see 'patchbench cases')`)
   }
   const file = join(folder, name, 'case.yaml')
@@ -44,7 +47,10 @@ export function parseCase(text: string, file: string): CaseFile {
   const lines = new LineCounter()
   const document = parseDocument(text, {lineCounter: lines})
   const [error] = document.errors
-  if (error) throw new InputError(`${file}:${lines.linePos(error.pos[0]).line}: ${error.message.split('\n')[0]}`)
+  if (error) {
+    const words = error.message.split('\n')[0]!.replace(/ at line \d+, column \d+:?$/, '')
+    throw new InputError(`${file}:${lines.linePos(error.pos[0]).line}: ${words}`)
+  }
   const result = caseSchema.safeParse(plainData(document, file))
   if (result.success) {
     checkTests(result.data, file)
@@ -66,11 +72,14 @@ function plainData(document: Document, file: string): unknown {
 
 function describeIssue(issue: z.core.$ZodIssue, document: Document, lines: LineCounter, file: string): string {
   const key = issue.path.map(String).join('.')
-  const line = lineAt(issue.path as (string | number)[], document, lines)
+  const path = issue.path as (string | number)[]
   if (issue.code === 'unrecognized_keys') {
+    const line = lineAt([...path, issue.keys[0]!], document, lines)
     return `${file}${line}: ${key ? `${key}: ` : ''}${issue.keys.map((one) => `'${one}'`).join(', ')} is no key of a case; is it misspelt?`
   }
-  return `${file}${line}: ${key || 'the file'}: ${issue.message.replace(/^Invalid (input|string): /, '')}`
+  const found = document.getIn(path)
+  const seen = typeof found === 'string' || typeof found === 'number' ? `, found '${found}'` : ''
+  return `${file}${lineAt(path, document, lines)}: ${key || 'the file'}: ${issue.message.replace(/^Invalid (input|string): /, '')}${seen}`
 }
 
 /** `:12`, the line of a key; of the nearest one above it when it is the key that is missing. */
@@ -112,7 +121,7 @@ export function livepatchOf({name, livepatches}: Case, wanted?: string): Livepat
 async function locate(file: CaseFile, name: string, path: string): Promise<Case> {
   const directory = dirname(path)
   const program = resolve(directory, file.reproducer.program)
-  if (!(await isFile(program))) throw new InputError(`${path}: reproducer.program: ${program} does not exist`)
+  if (!(await isFile(program))) throw new InputError(`${path}: reproducer.program: ${program} is no file`)
   const livepatches = await Promise.all(file.livepatches.map(async (livepatch) => await locateLivepatch(livepatch, file, path)))
   return {...file, name, directory, reproducer: {...file.reproducer, program}, livepatches}
 }

@@ -1,14 +1,14 @@
 import {z} from 'zod'
 
-const name = z.string().regex(/^[a-z0-9][a-z0-9-]*$/, 'small letters, digits and hyphens')
-const packageName = z.string().regex(/^[a-z0-9][a-z0-9+.-]+$/, 'a Debian package name')
-const moduleName = z.string().regex(/^[A-Za-z0-9_-]+$/, 'a kernel module name')
-const line = z.string().regex(/^\d+\.\d+$/, "a kernel line in quotes, like '6.12'")
+const name = z.string().regex(/^[a-z0-9][a-z0-9-]*$/, 'expected small letters, digits and hyphens')
+const packageName = z.string().regex(/^[a-z0-9][a-z0-9+.-]+$/, 'expected a Debian package name')
+const moduleName = z.string().regex(/^[A-Za-z0-9_-]+$/, 'expected a kernel module name')
+const line = z.string().regex(/^\d+\.\d+$/, "expected a kernel line in quotes, like '6.12'")
 const parameterValue = z.union([z.string(), z.number(), z.boolean()]).transform(String)
 
 const test = z.strictObject({
   name,
-  about: z.string().min(1),
+  about: z.string().min(1, 'expected some words'),
 })
 
 const livepatch = z.strictObject({
@@ -17,7 +17,7 @@ const livepatch = z.strictObject({
   /** Folder with the module's source, relative to case.yaml. */
   source: z.string(),
   /** The module's name as the kernel shows it. */
-  module: z.string().regex(/^[a-z0-9_]+$/, 'a module name as in /proc/modules: small letters, digits and underscores'),
+  module: z.string().regex(/^[a-z0-9_]+$/, 'expected a module name as in /proc/modules: small letters, digits and underscores'),
   /** Module parameters given at load. */
   parameters: z.record(z.string().regex(/^\w+$/), parameterValue).default({}),
   /** The symptoms that this fix is for; all of them where it is left out. */
@@ -31,9 +31,9 @@ const livepatch = z.strictObject({
 /** case.yaml: what there is to prove, and with what. */
 export const caseSchema = z.strictObject({
   schema: z.literal(1),
-  title: z.string().min(1),
+  title: z.string().min(1, 'expected some words'),
   tree: z.enum(['linux', 'firewall4']),
-  kernels: z.array(line).min(1),
+  kernels: z.array(line).min(1, 'expected at least one'),
   reproducer: z.strictObject({
     /** The guest program, relative to case.yaml. */
     program: z.string(),
@@ -47,7 +47,7 @@ export const caseSchema = z.strictObject({
     modules: z.array(moduleName).default([]),
     parameters: z.record(name, parameterValue).default({}),
   }),
-  symptoms: z.array(test).min(1),
+  symptoms: z.array(test).min(1, 'expected at least one'),
   controls: z.array(test).default([]),
   livepatches: z.array(livepatch).default([]),
 })

@@ -1,4 +1,4 @@
-import {mkdir, readFile, rm, symlink, writeFile} from 'node:fs/promises'
+import {readdir, readFile, rm, rmdir, symlink, writeFile} from 'node:fs/promises'
 import {availableParallelism, homedir} from 'node:os'
 import {dirname, join, resolve} from 'node:path'
 import {simpleGit} from 'simple-git'
@@ -8,14 +8,16 @@ import {type Kernel} from '../kernel/kernel.js'
 import {packagedKernel} from '../kernel/packaged.js'
 import {type Context} from '../lib/context.js'
 import {InputError} from '../lib/errors.js'
+import {makeFolder} from '../lib/files.js'
+import {run} from '../lib/process.js'
 import {projectPath, projectRoot} from '../lib/project.js'
 import {runTasks} from '../lib/tasks.js'
 import {chooseAccelerator} from '../machine/accelerator.js'
-import {type Accelerator} from '../machine/qemu.js'
+import {type Accelerator, QEMU} from '../machine/qemu.js'
 import {comparisonJson} from '../report/json.js'
 import {comparisonMarkdown} from '../report/markdown.js'
 import {comparisonTable} from '../report/table.js'
-import {compare, type Comparison} from '../run/compare.js'
+import {compare, type CompareInput, type Comparison} from '../run/compare.js'
 import {exitCodeOf} from '../verdict/exit.js'
 import {type Variant} from '../verdict/verdict.js'
 
@@ -45,32 +47,55 @@ export async function compareCommand(
 ): Promise<{text: string; exit: number; comparison: Comparison}> {
   const cases = await chosenCases(names, options)
   const kernels = await chosenKernels(context, options)
-  const claimed = cases.filter((one) => kernels.some((kernel) => claims(one, kernel, options)))
-  if (claimed.length === 0) {
-    throw new InputError(`${cases.map(({name}) => name).join(', ')}: case.yaml is for kernels ${cases[0]!.kernels.join(', ')}, not for ${options.kernel}`)
-  }
+  const claimed = casesFor(context, cases, kernels, options)
   const {accelerator, why} = await chooseAccelerator(context, options.accel, kernels[0]!)
   const date = new Date()
   const folder = await runFolder(options.output, date)
-  const comparison = await compare(context, {
+  const comparison = await compareIn(context, folder, {
     cases: claimed,
     kernels,
     repeats: options.repeat,
     jobs: options.jobs ?? availableParallelism(),
     keepGoing: options.keepGoing,
     accelerator,
-    folder,
     ...(options.variant ? {variants: options.variant} : {}),
     ...(options.root ? {rootTar: resolve(options.root)} : {}),
   })
   const exit = exitCodeOf(comparison.results)
   const json = comparisonJson(comparison, {folder, exit})
-  const facts = {date: date.toISOString(), ...(await ownVersion()), command, accelerator: `${accelerator} (${why})`}
+  const tools = await toolVersions(context)
+  const facts = {date: date.toISOString(), ...(await ownVersion()), command, folder, tools, accelerator: `${accelerator} (${why})`}
   await writeFile(join(folder, 'results.json'), `${json}\n`)
   await writeFile(join(folder, 'report.md'), await comparisonMarkdown(comparison, facts))
+  if (!options.output) await pointLatest(folder)
   const table = comparisonTable(comparison.results, useColour())
   const text = options.json ? json : `${table}\n\nunder ${facts.accelerator}; evidence and report.md are in ${folder}`
   return {text, exit, comparison}
+}
+
+/** Runs a comparison in its folder; one that left nothing there leaves no folder. */
+async function compareIn(context: Context, folder: string, input: Omit<CompareInput, 'folder'>): Promise<Comparison> {
+  try {
+    return await compare(context, {...input, folder})
+  } catch (error) {
+    await rmdir(folder).catch(() => {})
+    throw error
+  }
+}
+
+/** The cases that can be run as they were asked for; the others are named. */
+function casesFor(context: Context, cases: readonly Case[], kernels: readonly Kernel[], options: CompareOptions): Case[] {
+  const left = cases.map((one) => ({one, why: whyNot(one, kernels, options)}))
+  const reasons = left.flatMap(({one, why}) => (why ? [`${one.name} ${why}`] : []))
+  if (reasons.length === cases.length) throw new InputError(reasons.join('; '))
+  for (const reason of reasons) context.progress(`left out: ${reason}`)
+  return left.flatMap(({one, why}) => (why ? [] : [one]))
+}
+
+function whyNot(one: Case, kernels: readonly Kernel[], options: CompareOptions): string | undefined {
+  if (options.variant?.some((variant) => variant !== 'base') && one.livepatches.length === 0) return 'has no livepatch, only base'
+  if (kernels.some((kernel) => claims(one, kernel, options))) return undefined
+  return `is for kernels ${one.kernels.join(', ')}, not for ${kernels.map(({line}) => line).join(', ')}`
 }
 
 async function chosenCases(names: readonly string[], {cases: folder, set}: CompareOptions): Promise<Case[]> {
@@ -81,7 +106,7 @@ async function chosenCases(names: readonly string[], {cases: folder, set}: Compa
 }
 
 /** Reproducer parameters from --set NAME=VALUE, over those of case.yaml. */
-function withParameters(one: Case, settings: readonly string[]): Case {
+export function withParameters(one: Case, settings: readonly string[]): Case {
   const parameters = {...one.reproducer.parameters}
   for (const setting of settings) {
     const [name, ...value] = setting.split('=')
@@ -101,11 +126,13 @@ export async function chosenKernels(context: Context, {kernel = DEFAULT_LINE, mo
     if (modules === undefined) throw new InputError(`--kernel ${kernel} is a file: its modules are needed too, as --modules <lib/modules/RELEASE>`)
     return [await givenKernel({vmlinuz: resolve(kernel), modules: resolve(modules), headers: headers && resolve(headers)})]
   }
-  const lines = kernel.split(',')
-  return await runTasks(
+  const lines = [...new Set(kernel.split(','))]
+  const found = await runTasks(
     context,
     lines.map((line) => ({title: `kernel ${line}`, run: async (own) => await packagedKernel(own, line, refresh)})),
   )
+  // 6.12 and 6.12.117 may be one kernel.
+  return [...new Map(found.map((one) => [one.key, one])).values()]
 }
 
 /** A kernel at hand is taken at the user's word; of the archive's lines, a case says which it is for. */
@@ -117,8 +144,8 @@ async function runFolder(output: string | undefined, date: Date): Promise<string
   const name = date.toISOString().replaceAll(/[-:]/g, '').replace('T', '-').slice(0, 15)
   const state = process.env.XDG_STATE_HOME ?? join(homedir(), '.local/state')
   const folder = output ? resolve(output) : join(state, 'patchbench/runs', `${name}-${process.pid}`)
-  await mkdir(folder, {recursive: true})
-  if (!output) await pointLatest(folder)
+  await makeFolder(folder)
+  if ((await readdir(folder)).length > 0) throw new InputError(`--output ${folder} is not empty: name a new folder, so that no evidence is mixed`)
   return folder
 }
 
@@ -139,6 +166,12 @@ async function ownVersion(): Promise<{version: string; revision: string}> {
   } catch {
     return {version, revision: ''}
   }
+}
+
+/** The tools that a result may depend on, in their own words. */
+async function toolVersions(context: Context): Promise<string[]> {
+  const outputs = await Promise.all([QEMU, 'gcc'].map(async (tool) => await run(tool, ['--version'], {signal: context.signal, allowedExits: 'any'})))
+  return outputs.map(({all}) => all.split('\n')[0] ?? '').filter(Boolean)
 }
 
 function useColour(): boolean {

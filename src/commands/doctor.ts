@@ -1,6 +1,7 @@
-import {access, mkdir, readFile, statfs} from 'node:fs/promises'
+import {access, readFile, statfs} from 'node:fs/promises'
 import {type Context} from '../lib/context.js'
 import {EXIT} from '../lib/errors.js'
+import {makeFolder} from '../lib/files.js'
 import {findProgram} from '../lib/hostpath.js'
 import {run} from '../lib/process.js'
 import {projectPath} from '../lib/project.js'
@@ -44,7 +45,7 @@ async function readable(path: string): Promise<string | undefined> {
 
 async function version(context: Context, path: string): Promise<string> {
   const {all} = await run(path, ['--version'], {signal: context.signal, allowedExits: 'any'})
-  return all.split('\n')[0] ?? ''
+  return (all.split('\n')[0] ?? '').trim()
 }
 
 async function kvm(): Promise<Finding> {
@@ -56,7 +57,7 @@ async function kvm(): Promise<Finding> {
 }
 
 async function room(context: Context): Promise<Finding> {
-  await mkdir(context.cache, {recursive: true})
+  await makeFolder(context.cache)
   const {bavail, bsize} = await statfs(context.cache)
   const free = Math.floor((bavail * bsize) / (1 << 20))
   const enough = free >= ROOM

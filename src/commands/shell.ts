@@ -11,9 +11,9 @@ import {interact} from '../machine/interactive.js'
 import {type Accelerator} from '../machine/qemu.js'
 import {caseSnapshot} from '../run/machines.js'
 import {shellJob} from '../run/sessions.js'
-import {chosenKernels, type KernelOptions} from './compare.js'
+import {chosenKernels, type KernelOptions, withParameters} from './compare.js'
 
-export type ShellOptions = KernelOptions & {variant: 'base' | 'livepatched' | 'reverted'; livepatch?: string; cases?: string; accel: Accelerator | 'auto'; root?: string}
+export type ShellOptions = KernelOptions & {variant: 'base' | 'livepatched' | 'reverted'; livepatch?: string; set: string[]; cases?: string; accel: Accelerator | 'auto'; root?: string}
 
 const GREETING = `
 PS1='\\[\\e[1m\\]patchbench \\h:\\w#\\[\\e[0m\\] '
@@ -29,7 +29,7 @@ cd /tmp && PYTHONPATH=/patchbench/lib exec /run/job/reproduce
 /** `patchbench shell CASE`: a machine in a variant's state, with the terminal as its console. */
 export async function shellCommand(context: Context, name: string, options: ShellOptions): Promise<number> {
   if (!process.stdin.isTTY) throw new InputError('shell needs a terminal: run it without redirection, or use compare')
-  const one = await loadCase(name, options.cases && resolve(options.cases))
+  const one = withParameters(await loadCase(name, options.cases && resolve(options.cases)), options.set)
   const livepatch = options.variant === 'base' ? undefined : livepatchOf(one, options.livepatch)
   const [kernel] = await chosenKernels(context, options)
   const {accelerator} = await chooseAccelerator(context, options.accel, kernel!)

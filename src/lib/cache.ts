@@ -1,8 +1,8 @@
 import {lstat, mkdir, readdir, readFile, rename, rm, writeFile} from 'node:fs/promises'
 import {homedir} from 'node:os'
-import {join, relative} from 'node:path'
+import {join, relative, resolve} from 'node:path'
 import {type Context} from './context.js'
-import {CouldNotRun, systemCode} from './errors.js'
+import {CouldNotRun, InputError, systemCode} from './errors.js'
 import {sha256File} from './hash.js'
 import {withLock} from './lock.js'
 
@@ -18,9 +18,16 @@ type FileSeal = {sha256: string; stat: string}
 
 const MANIFEST = 'manifest.json'
 
-/** Where artefacts are kept: $PATCHBENCH_CACHE, else the XDG cache folder. */
+/**
+ * Where artefacts are kept: $PATCHBENCH_CACHE, else the XDG cache folder.
+ *
+ * @throws InputError when the kernel's build system could not work in it
+ */
 export function cacheDirectory(env: NodeJS.ProcessEnv = process.env): string {
-  return env.PATCHBENCH_CACHE ?? join(env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'patchbench')
+  const path = env.PATCHBENCH_CACHE || join(env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'patchbench')
+  const [odd] = /[^\w@%+=./~-]/.exec(path) ?? []
+  if (odd === undefined) return resolve(path)
+  throw new InputError(`the cache ${path} has '${odd}' in its path, where modules cannot be built: set PATCHBENCH_CACHE to a plain one`)
 }
 
 /**

@@ -34,3 +34,25 @@ export const EXIT = { ok: 0, missed: 1, input: 2, couldNotRun: 69, interrupted: 
 export function systemCode(error: unknown): string | undefined {
   return error instanceof Error && 'code' in error ? String(error.code) : undefined
 }
+
+const SYSTEM_REASONS: Record<string, string> = {
+  EACCES: 'permission denied',
+  EEXIST: 'there is something else of that name',
+  EISDIR: 'it is a folder',
+  ELOOP: 'it is a loop of links',
+  ENAMETOOLONG: 'the name is too long',
+  ENOENT: 'there is no such file or folder',
+  ENOSPC: 'the disk is full',
+  ENOTDIR: 'a part of the path is no folder',
+  EPERM: 'that is not permitted there',
+  EROFS: 'the file system is read-only',
+}
+
+/** A failed system call on a path as a sentence for the user; undefined when the error is none. */
+export function describeSystemError(error: unknown): string | undefined {
+  const reason = SYSTEM_REASONS[systemCode(error) ?? '']
+  if (!reason || !(error instanceof Error)) return undefined
+  const {syscall, path} = error as NodeJS.ErrnoException
+  if (syscall === 'uv_cwd') return 'the current folder is gone: change to one that is there'
+  return `${path ?? 'a file'} cannot be used (${syscall}): ${reason}`
+}

@@ -1,7 +1,7 @@
 import {execa} from 'execa'
-import {mkdir} from 'node:fs/promises'
 import {dirname} from 'node:path'
 import {CouldNotRun, Interrupted} from './errors.js'
+import {makeFolder} from './files.js'
 
 /**
  * Holds an exclusive flock(2) on a file while the work runs.
@@ -11,7 +11,7 @@ import {CouldNotRun, Interrupted} from './errors.js'
  */
 export async function withLock<T>(path: string, signal: AbortSignal, work: () => Promise<T>, onWait?: () => void): Promise<T> {
   signal.throwIfAborted()
-  await mkdir(dirname(path), {recursive: true})
+  await makeFolder(dirname(path))
   const holder = execa('flock', ['--exclusive', path, 'cat'], {reject: false, buffer: false, stderr: 'ignore'})
   const waiting = setTimeout(() => onWait?.(), 500)
   const stop = () => void holder.kill('SIGTERM')

@@ -24,7 +24,8 @@ export async function runTasks<T>(context: Context, tasks: readonly Task<T>[]): 
     },
   }))
   const options = {concurrent: true, exitOnError: false, collectErrors: false as const, registerSignalListeners: false}
-  await (process.stderr.isTTY ? liveList(shown, options) : plainList(shown, options)).run()
+  // A terminal that says it has no columns (some CI) cannot redraw lines.
+  await (process.stderr.isTTY && process.stderr.columns > 0 ? liveList(shown, options) : plainList(shown, options)).run()
   context.signal.throwIfAborted()
   if (failures.length > 0) throw failures[0]
   return tasks.map((task) => results.get(task)!)

@@ -3,7 +3,7 @@ import {join} from 'node:path'
 import {openApt} from '../kernel/apt.js'
 import {artefact} from '../lib/cache.js'
 import {type Context} from '../lib/context.js'
-import {InputError} from '../lib/errors.js'
+import {CouldNotRun, InputError} from '../lib/errors.js'
 import {keyOf, sha256File} from '../lib/hash.js'
 import {readListFile} from '../lib/listfile.js'
 import {run} from '../lib/process.js'
@@ -36,7 +36,11 @@ export async function rootFromTar(context: Context, tar: string): Promise<GuestR
   if (!(await stat(tar).catch(() => undefined))) throw new InputError(`--root: ${tar} does not exist`)
   const excludes = await readListFile(projectPath('vm/excludes'))
   const inputs = {tar: await sha256File(tar), excludes, steps: 1}
-  const made = await artefact(context, 'root', keyOf(inputs), inputs, async (into) => await finishRoot(context, tar, excludes, into))
+  const made = await artefact(context, 'root', keyOf(inputs), inputs, async (into) => {
+    await finishRoot(context, tar, excludes, into).catch((error: unknown) => {
+      throw error instanceof CouldNotRun ? new InputError(`--root: ${tar} is no tar archive that bsdtar can read`) : error
+    })
+  })
   return describeRoot(made)
 }
 
@@ -57,8 +61,14 @@ async function debootstrap(context: Context, packages: readonly string[], tar: s
     `--extract-hook=${projectPath('vm/root/record-packages')}`,
     `--include=${packages.join(',')}`,
   ]
-  // A date that does not move makes the same packages the same archive.
-  await run('mmdebstrap', [...options, apt.suite, tar, apt.sources], {signal: context.signal, env: {SOURCE_DATE_EPOCH: '0'}})
+  try {
+    // A date that does not move makes the same packages the same archive.
+    await run('mmdebstrap', [...options, apt.suite, tar, apt.sources], {signal: context.signal, env: {SOURCE_DATE_EPOCH: '0'}})
+  } catch (error) {
+    const unknown = error instanceof CouldNotRun && /^E: Unable to locate package (\S+)/m.exec(error.detail)?.[1]
+    if (unknown) throw new InputError(`${apt.suite} has no package '${unknown}': look at reproducer.packages in case.yaml`)
+    throw error
+  }
 }
 
 async function finishRoot(context: Context, tar: string, excludes: readonly string[], into: string): Promise<void> {

@@ -1,25 +1,34 @@
 import {createTwoFilesPatch} from 'diff'
 import Handlebars from 'handlebars'
 import {readdir, readFile} from 'node:fs/promises'
-import {basename, join} from 'node:path'
+import {basename, join, relative} from 'node:path'
 import {projectPath} from '../lib/project.js'
+import {printable} from '../lib/text.js'
 import {type Comparison, type PairRecord} from '../run/compare.js'
 import {type Result} from '../run/results.js'
 import {type Variant} from '../verdict/verdict.js'
 import {controlsText, symptomText} from './symptom.js'
 
+/** What differs in tcpdump's words from run to run: times, MAC addresses, TCP numbers, checksums. */
+const VARYING: readonly [RegExp, string][] = [
+  [/^\d\d:\d\d:\d\d\.\d+ /gm, ''],
+  [/\b(?:[\da-f]{2}:){5}[\da-f]{2}\b/g, '<mac>'],
+  [/\b(id|seq|ack|val|ecr) \d+(:\d+)?/g, '$1 N'],
+  [/cksum 0x[\da-f]+ \((?:in)?correct(?: -> 0x[\da-f]+)?\)/g, 'cksum N'],
+]
+
 /** How many lines of a capture a report shows. */
 const EXCERPT = 40
 
 /** What a report says about the run as a whole. */
-export type RunFacts = {date: string; version: string; revision: string; command: string; accelerator: string}
+export type RunFacts = {date: string; version: string; revision: string; command: string; folder: string; accelerator: string; tools: string[]}
 
 /** The comparison as Markdown for a mail or a pull request, with the evidence that fits in one. */
 export async function comparisonMarkdown({results, pairs}: Comparison, run: RunFacts): Promise<string> {
   const renderer = Handlebars.create()
-  renderer.registerHelper('cell', (text: string) => text.replaceAll('|', '\\|').replace(/\s*\n\s*/g, ' '))
+  renderer.registerHelper('cell', (text: string) => printable(text).replaceAll('|', '\\|').replace(/\s*\n\s*/g, ' '))
   // What a guest printed cannot end the block that it is quoted in.
-  renderer.registerHelper('fenced', (text: string) => text.trimEnd().replaceAll('```', '` ` `'))
+  renderer.registerHelper('fenced', (text: string) => printable(text).trimEnd().replaceAll('```', '` ` `'))
   const template = await readFile(projectPath('src/report/comparison.md.hbs'), 'utf8')
   const met = results.filter(({verdict, expected}) => verdict === expected).length
   const sections = await Promise.all(pairs.map(async (record) => await section(record, results, run)))
@@ -33,11 +42,19 @@ export async function comparisonMarkdown({results, pairs}: Comparison, run: RunF
 async function section(record: PairRecord, all: readonly Result[], run: RunFacts) {
   const results = all.filter((result) => result.case === record.case && result.kernel === record.kernel)
   const [first] = results
+  const words = (parameters: Record<string, string>) => Object.entries(parameters).map(([name, value]) => `${name}=${value}`).join(' ')
   const folders = await sessionFolders(first?.evidence)
   return {
     case: record.case,
+    title: record.title,
     kernel: record.kernel,
     record,
+    parameters: words(record.parameters),
+    livepatches: record.livepatches.map(({name, module, parameters}) => ({
+      ...{name, module, parameters: words(parameters)},
+      sha256: record.modules[name]?.sha256 ?? 'not built',
+    })),
+    folders: results.length > 0 ? folders.map((folder) => relative(run.folder, folder)) : [],
     machine: `QEMU under ${run.accelerator}`,
     results: results.map((result) => ({...result, symptom: symptomText(result), controls: controlsText(result)})),
     tests: (first?.tests ?? []).map(({name, role, claimed, observed}, index) => ({
@@ -106,6 +123,6 @@ async function evidenceText(folders: readonly string[], variant: Variant, candid
 
 /** What a fix changed on the wire, without what differs from run to run anyway. */
 function captureDifference(base: string, variant: string): string {
-  const steady = (text: string) => text.replace(/^\d\d:\d\d:\d\d\.\d+ /gm, '').replace(/\b(?:[\da-f]{2}:){5}[\da-f]{2}\b/g, '<mac>')
+  const steady = (text: string) => VARYING.reduce((rest, [pattern, instead]) => rest.replace(pattern, instead), text)
   return createTwoFilesPatch('base', 'livepatched', steady(base), steady(variant)).split('\n').slice(1).join('\n')
 }

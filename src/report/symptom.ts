@@ -6,11 +6,13 @@ import {type Result, type TestRow} from '../run/results.js'
  */
 export function symptomText({tests}: Result): string {
   const symptoms = tests.filter(({role, claimed}) => role === 'symptom' && claimed)
+  const leftOver = tests.filter((test) => test.role === 'symptom' && !test.claimed && test.variant === 'failed')
   const telling = symptoms.find(({variant}) => variant === 'failed') ?? symptoms.find(({base}) => base === 'failed') ?? symptoms[0]
   if (!telling || telling.variant === 'missing') return '-'
   const others = symptoms.filter((one) => one !== telling && one.variant === telling.variant).length
   const seen = telling.observed.variant.split(/[\n;]/)[0] || `${telling.name} ${telling.variant}`
-  return others > 0 ? `${telling.name}: ${seen} (and ${others} more)` : seen
+  const text = others > 0 ? `${telling.name}: ${seen} (and ${others} more)` : seen
+  return leftOver.length > 0 ? `${text}; not claimed and failing: ${leftOver.length}` : text
 }
 
 /** `6/7`: how many controls pass. */

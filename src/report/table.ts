@@ -1,5 +1,6 @@
 import Table from 'cli-table3'
 import {styleText} from 'node:util'
+import {printable} from '../lib/text.js'
 import {type Result} from '../run/results.js'
 import {controlsText, symptomText} from './symptom.js'
 
@@ -14,7 +15,7 @@ const BARE = {
 export function plainTable(head: readonly string[], rows: readonly (readonly string[])[]): string {
   const style = {head: [], border: [], 'padding-left': 0, 'padding-right': 0}
   const table = new Table({head: [...head], chars: BARE, style})
-  for (const row of rows) table.push([...row])
+  for (const row of rows) table.push(row.map(printable))
   return table
     .toString()
     .split('\n')

@@ -40,6 +40,11 @@ export type Comparison = {results: Result[]; pairs: PairRecord[]}
 /** What was used for a case on a kernel, and how long its sessions took. */
 export type PairRecord = {
   case: string
+  title: string
+  /** The reproducer's parameters as they were used. */
+  parameters: Record<string, string>
+  /** Each livepatch as it was loaded. */
+  livepatches: {name: string; module: string; parameters: Record<string, string>}[]
   kernel: string
   release: string
   origin: Record<string, string>
@@ -83,9 +88,23 @@ function pairsOf({cases, kernels, variants, repeats, folder}: CompareInput): Pai
       plan: planSessions({livepatches: one.livepatches.map(({name}) => name), repeats, ...(variants ? {variants} : {})}),
       folder: join(folder, one.name, kernel.label.replaceAll(' ', '-')),
       runs: new Map(),
-      record: {case: one.name, kernel: kernel.label, release: kernel.release, origin: kernel.origin, modules: {}, sessions: []},
+      record: recordOf(one, kernel),
     })),
   )
+}
+
+function recordOf(one: Case, kernel: Kernel): PairRecord {
+  return {
+    case: one.name,
+    title: one.title,
+    parameters: one.reproducer.parameters,
+    livepatches: one.livepatches.map(({name, module, parameters}) => ({name, module, parameters})),
+    kernel: kernel.label,
+    release: kernel.release,
+    origin: kernel.origin,
+    modules: {},
+    sessions: [],
+  }
 }
 
 async function runPair(context: Context, pair: Pair, input: CompareInput, limit: Limit, remade: Map<string, Promise<Snapshot>>): Promise<void> {

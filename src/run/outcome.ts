@@ -1,9 +1,11 @@
 import {readFile} from 'node:fs/promises'
 import {join} from 'node:path'
 import {type Case, type Livepatch} from '../case/case.js'
+import {lastLines} from '../lib/process.js'
+import {printable} from '../lib/text.js'
 import {checkTransition} from '../livepatch/transition.js'
 import {type SessionResult, type StepResult} from '../machine/session.js'
-import {parseKtap} from '../verdict/ktap.js'
+import {type Ktap, parseKtap} from '../verdict/ktap.js'
 import {findSplats} from '../verdict/splat.js'
 import {type Variant, type VariantRun} from '../verdict/verdict.js'
 
@@ -27,7 +29,8 @@ export async function outcomesOf(
     const log = session.failure === undefined ? await kernelLog(step, evidence) : step === lost ? session.console : ''
     broken ??= whyBroken(step, livepatch, log)
     if (variant) {
-      runs.set(variant, variantRun(one, step, log, broken ?? missing(step, session)))
+      const complaint = await readFile(join(evidence, step.name, 'stderr'), 'utf8').catch(() => '')
+      runs.set(variant, variantRun(one, step, {log, complaint}, broken ?? missing(step, session)))
       broken = step.status === 'done' ? broken : (broken ?? missing(step, session))
     } else if (step.status === 'unfinished') {
       broken ??= missing(step, session)
@@ -43,6 +46,8 @@ async function kernelLog({name}: StepResult, evidence: string): Promise<string> 
 function whyBroken({name, status, reason}: StepResult, livepatch: Livepatch | undefined, log: string): string | undefined {
   if (status === 'failed') return withKernelReason(reason!, log)
   if (status === 'done' && livepatch && (name === 'load' || name === 'unload')) {
+    const unknown = /unknown parameter '(.*?)' ignored/.exec(log)?.[1]
+    if (unknown) return `${livepatch.module} has no parameter '${unknown}', which case.yaml gives it`
     return checkTransition(name, livepatch.module, log)
   }
   return undefined
@@ -61,13 +66,19 @@ function missing({status, name}: StepResult, {failure}: SessionResult): string |
   return status === 'unfinished' ? `the session ended before '${name}'` : undefined
 }
 
-function variantRun(one: Case, step: StepResult, log: string, broken: string | undefined): VariantRun {
+/** What a reproducer that failed says itself is worth more than what it did not print. */
+function whyIncomplete({exit}: StepResult, {broken}: Ktap, complaint: string): string | undefined {
+  if (!exit) return broken
+  const words = complaint.trim() ? `:\n${lastLines(printable(complaint), 5)}` : ''
+  return `the reproducer ended with exit code ${exit}${broken ? ` (${broken.replace('the reproducer', 'it')})` : ''}${words}`
+}
+
+function variantRun(one: Case, step: StepResult, {log, complaint}: {log: string; complaint: string}, broken: string | undefined): VariantRun {
   const ktap = parseKtap(step.ktap.join('\n'))
   const stray = ktap.tests.find(({name}) => ![...one.symptoms, ...one.controls].some((test) => test.name === name))
   const failure =
     broken ??
-    ktap.broken ??
-    (step.exit ? `the reproducer ended with exit code ${step.exit}` : undefined) ??
+    whyIncomplete(step, ktap, complaint) ??
     (stray ? `the reproducer reported '${stray.name}', which case.yaml does not name` : undefined)
   return {tests: ktap.tests, splats: findSplats(log), ...(failure === undefined ? {} : {failure})}
 }

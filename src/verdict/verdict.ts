@@ -39,25 +39,30 @@ export type Verdict = {verdict: VerdictName; reasons: string[]}
 export function decide(variant: Variant, claim: Claim, base: readonly VariantRun[], runs: readonly VariantRun[]): Verdict {
   const baseSplats = base.flatMap((run) => run.splats)
   return (
-    couldNotRun(claim, 'base', base) ??
+    couldNotRun(claim, 'base', base, variant) ??
     // A crash of its own is a finding about the variant, and is weighed as one.
-    couldNotRun(claim, variant, runs, (run) => newSplats(run.splats, baseSplats).length > 0) ??
-    flaky('base', base) ??
-    flaky(variant, runs) ??
+    couldNotRun(claim, variant, runs, variant, (run) => newSplats(run.splats, baseSplats).length > 0) ??
+    flaky('base', base, variant) ??
+    flaky(variant, runs, variant) ??
     compare(variant, claim, base, runs)
   )
 }
 
 function couldNotRun(
   claim: Claim,
-  variant: Variant,
+  ran: Variant,
   runs: readonly VariantRun[],
+  judged: Variant,
   isFinding: (run: VariantRun) => boolean = () => false,
 ): Verdict | undefined {
-  if (runs.length === 0) return {verdict: 'could-not-run', reasons: [`${variant}: it was not run`]}
-  const reasons = runs.filter((run) => !isFinding(run)).flatMap((run) => whyNoResult(claim, run))
+  const reasons = runs.length === 0 ? ['it was not run'] : runs.filter((run) => !isFinding(run)).flatMap((run) => whyNoResult(claim, run))
   if (reasons.length === 0) return undefined
-  return {verdict: 'could-not-run', reasons: [...new Set(reasons.map((reason) => `${variant}: ${reason}`))]}
+  return {verdict: 'could-not-run', reasons: ofAnother(ran, judged, [...new Set(reasons)])}
+}
+
+/** What is said about base need not be said again of every variant that is compared with it. */
+function ofAnother(ran: Variant, judged: Variant, reasons: string[]): string[] {
+  return ran === judged ? reasons : [`nothing can be said without ${ran}`]
 }
 
 function whyNoResult({symptoms, controls}: Claim, {tests, failure}: VariantRun): string[] {
@@ -73,7 +78,7 @@ function whyNoResult({symptoms, controls}: Claim, {tests, failure}: VariantRun):
   return reasons
 }
 
-function flaky(variant: Variant, runs: readonly VariantRun[]): Verdict | undefined {
+function flaky(ran: Variant, runs: readonly VariantRun[], judged: Variant): Verdict | undefined {
   const [first, ...others] = runs
   const differing = new Set<string>()
   for (const run of others) {
@@ -86,7 +91,7 @@ function flaky(variant: Variant, runs: readonly VariantRun[]): Verdict | undefin
   }
   if (differing.size === 0) return undefined
   const counts = [...differing].map((name) => `${name} (${passes(runs, name)} of ${runs.length} passed)`)
-  return {verdict: 'flaky', reasons: [`${variant}: repeats disagree on ${counts.join(', ')}`]}
+  return {verdict: 'flaky', reasons: ofAnother(ran, judged, [`repeats disagree on ${counts.join(', ')}`])}
 }
 
 function passes(runs: readonly VariantRun[], name: string): number {

@@ -94,20 +94,20 @@ describe('a bad case.yaml is refused with file, line, key and expectation:', () 
   it.each<[what: string, text: () => string, place: string, words: string[]]>([
     ['bad YAML', () => broken('title: a packet is lost', 'title: a packet: lost'), ':2', ['mappings']],
     ['a key written twice', () => broken('tree: linux', 'title: again'), ':3', ['unique']],
-    ['an unknown key', () => broken('    module: livepatch_one', '    module: livepatch_one\n    modul: x'), ':21', ['livepatches.0', "'modul'", 'no key']],
-    ['an unknown key at the top', () => `${GOOD}kernel: 6.1\n`, ':1', ["'kernel'", 'no key']],
+    ['an unknown key', () => broken('    module: livepatch_one', '    module: livepatch_one\n    modul: x'), ':24', ['livepatches.0', "'modul'", 'no key']],
+    ['an unknown key at the top', () => `${GOOD}kernel: 6.1\n`, ':30', ["'kernel'", 'no key']],
     ['another schema', () => broken('schema: 1', 'schema: 2'), ':1', ['schema: ', '1']],
     ['a tree that is none', () => broken('tree: linux', 'tree: bsd'), ':3', ['tree: ', '"linux"|"firewall4"']],
     ['a kernel line without quotes', () => broken("['6.1', '6.12']", '[6.10]'), ':4', ['kernels.0: ', 'expected string']],
     ['a kernel that is no line', () => broken("'6.12'", "'6.12.3'"), ':4', ['kernels.1: ', "like '6.12'"]],
-    ['no kernel', () => broken("['6.1', '6.12']", '[]'), ':4', ['kernels: ', '>=1']],
+    ['no kernel', () => broken("['6.1', '6.12']", '[]'), ':4', ['kernels: ', 'expected at least one']],
     ['a package name with a space', () => broken('  modules: [vrf]', '  packages: [a b]'), ':7', ['reproducer.packages.0: ', 'Debian package name']],
     ['a module name with a slash', () => broken('[vrf]', '[../vrf]'), ':7', ['reproducer.modules.0: ', 'kernel module name']],
     ['a deadline of nothing', () => broken('  modules: [vrf]', '  deadline: 0'), ':7', ['reproducer.deadline: ', '>0']],
     ['too little memory', () => broken('  modules: [vrf]', '  memory: 64'), ':7', ['reproducer.memory: ', '>=256']],
     ['a time that is none', () => broken('  modules: [vrf]', '  time: slow'), ':7', ['reproducer.time: ', '"real"|"virtual"']],
     ['a test name with capitals', () => broken('name: two-copies', 'name: Two'), ':15', ['symptoms.1.name: ', 'small letters']],
-    ['a test about nothing', () => broken('about: two of them', "about: ''"), ':16', ['symptoms.1.about: ', '>=1']],
+    ['a test about nothing', () => broken('about: two of them', "about: ''"), ':16', ['symptoms.1.about: ', 'expected some words']],
     ['a symptom that is a word', () => broken(/ {2}- name: two-copies\n {4}about: two of them/, '  - two'), ':15', ['symptoms.1: ', 'expected object']],
     ['a module name with hyphens', () => broken('livepatch_one', 'livepatch-one'), ':23', ['livepatches.0.module: ', 'underscores']],
     ['a verdict that cannot be', () => broken('livepatched: fixed', 'livepatched: restored'), ':28', ['livepatches.0.expect.livepatched: ', '"fixed"']],
@@ -209,7 +209,7 @@ describe('a folder of cases', () => {
 
   it('names the reproducer that is missing', async () => {
     const folder = await folderWith(broken('reproduce.py', 'reproduce.sh'))
-    await expect(loadCase('one', folder)).rejects.toThrow(/case\.yaml: reproducer\.program: .*reproduce\.sh does not exist$/)
+    await expect(loadCase('one', folder)).rejects.toThrow(/case\.yaml: reproducer\.program: .*reproduce\.sh is no file$/)
   })
 
   it('names the livepatch folder that is none', async () => {

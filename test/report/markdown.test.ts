@@ -12,6 +12,8 @@ const FACTS: RunFacts = {
   version: '0.1.0',
   revision: 'abc1234, changed',
   command: "patchbench compare one --set 'a=b c'",
+  folder: '/runs/one',
+  tools: ['QEMU emulator version 7.2'],
   accelerator: 'tcg (asked for)',
 }
 
@@ -38,7 +40,10 @@ describe('a report', () => {
     expect(text).toContain('## one on debian 6.12.90')
     expect(text).toContain('- kernel release `6.12.90+deb12-amd64`, QEMU under tcg (asked for)')
     expect(text).toContain('- linux-image-6.12.90+deb12-amd64-unsigned 6.12.90-1~bpo12+1 sha256:00ff')
-    expect(text).toContain('- livepatch `input`, module SHA-256 `c0ffee`')
+    expect(text).toContain('- livepatch input: `insmod livepatch_one.ko enable=1`, SHA-256 `c0ffee`')
+    expect(text).toContain("- the reproducer's parameters: `queries=4`")
+    expect(text).toContain('- QEMU emulator version 7.2')
+    expect(text).toContain('\none copy too many\n')
     expect(text).not.toMatch(/\[object Object\]|undefined/)
   })
 
@@ -56,7 +61,7 @@ describe('a report', () => {
   it('does without a revision and a module', async () => {
     const text = await report(FIXED.slice(0, 1), {...RECORD, modules: {}}, {...FACTS, revision: ''})
     expect(text).toContain('patchbench 0.1.0\n')
-    expect(text).not.toContain('- livepatch `')
+    expect(text).toContain('SHA-256 `not built`')
   })
 
   it('counts and explains what missed its expectation', async () => {

@@ -35,6 +35,9 @@ export const FIXED: Result[] = [
 /** What was used for them. */
 export const RECORD: PairRecord = {
   case: 'one',
+  title: 'one copy too many',
+  parameters: {queries: '4'},
+  livepatches: [{name: 'input', module: 'livepatch_one', parameters: {enable: '1'}}],
   kernel: 'debian 6.12.90',
   release: '6.12.90+deb12-amd64',
   origin: {'linux-image-6.12.90+deb12-amd64-unsigned': '6.12.90-1~bpo12+1 sha256:00ff'},
