@@ -21,6 +21,7 @@ Parameters: offload (is there a flowtable), mark (are queries marked), queries
 (how many at once in group mark-*), packets (exchanges after a change).
 """
 
+import itertools
 import socket
 import struct
 import time
@@ -46,7 +47,8 @@ class Ip:
     """The addresses of one IP version."""
 
     def __init__(self, digit, family, length, default, host_length, lan, vlan, wan, remote, server):
-        self.digit, self.family, self.length, self.default, self.host_length = digit, family, length, default, host_length
+        self.digit, self.family, self.default = digit, family, default
+        self.length, self.host_length = length, host_length
         self.router, self.client, self.gateway, self.pbr = (f"{lan}{host}" for host in (1, 2, 3, 4))
         self.vlan_router, self.tagged = vlan + "1", vlan + "2"
         self.wan_router, self.wan_server = wan + "1", wan + "2"
@@ -75,10 +77,15 @@ class Site:
         for index, name in enumerate(("client", "gateway", "pbr", "tagged"), 1):
             self._lan_host(name, f"02:00:00:00:{index:02x}:00")
         for ip in (IP4, IP6):
-            self.server.ip(f"addr add {ip.wan_server}/{ip.length} dev eth0", f"route add {ip.default} via {ip.wan_router}")
+            self.server.ip(
+                f"addr add {ip.wan_server}/{ip.length} dev eth0",
+                f"route add {ip.default} via {ip.wan_router}",
+            )
             # Two servers, each reached in two ways: behind wan and behind pbr, behind gateway and behind pbr.
-            for name, address in (("server", ip.server), ("pbr", ip.server), ("gateway", ip.remote), ("pbr", ip.remote)):
-                self._serve(name, ip, address)
+            for name in ("server", "pbr"):
+                self._serve(name, ip, ip.server)
+            for name in ("gateway", "pbr"):
+                self._serve(name, ip, ip.remote)
         self.pbr.sysctl("net.ipv4.conf.all.arp_ignore", 1)
         self.greeters = {ip: self.router.socket(ip.family) for ip in (IP4, IP6)}
         self._ready()
@@ -140,12 +147,17 @@ class Site:
         wait_for(lambda: all("state UP" in self.router.run("ip", "link", "show", link) for link in links))
 
     def meet(self, ip):
-        """Makes the router know its LAN: a flow to a neighbour that it does not know is not made for the bridges' ports."""
-        hosts = {getattr(ip, name) for name in self.macs}
-        for host in hosts:
-            self.greeters[ip].sendto(b"", (host, DISCARD))
-        known = lambda table: {host for host in hosts & set(table) if table[host].split()[-1] in VALID}
-        wait_for(lambda: known(self.neighbours(ip)) == hosts, 3)
+        """Makes the router know its LAN: it cannot follow the bridge to a neighbour that it does not know."""
+
+        def known():
+            table = self.neighbours(ip)
+            for name, mac in self.macs.items():
+                if table.get(getattr(ip, name), "") not in {f"{mac} {state}" for state in VALID}:
+                    self.greeters[ip].sendto(b"", (getattr(ip, name), DISCARD))
+                    return False
+            return True
+
+        wait_for(known, 10)
 
     def _serve(self, name, ip, address):
         """Gives a namespace a server's address, which it keeps to itself on the LAN, and the server's socket."""
@@ -187,7 +199,8 @@ class Site:
         host.ip(f"link set eth0 address {new}")
         if not announce:
             # The change emptied its neighbour table: it would ask for the router, and so tell.
-            host.ip(*(f"neigh replace {ip.router} lladdr {self.router_mac} dev eth0 nud permanent" for ip in (IP4, IP6)))
+            for ip in (IP4, IP6):
+                host.ip(f"neigh replace {ip.router} lladdr {self.router_mac} dev eth0 nud permanent")
         return old, new
 
     def slow_packets(self, ip):
@@ -230,18 +243,19 @@ class Flow:
     """One UDP socket of a LAN host; the servers echo what it sends."""
 
     protocol = "udp"
+    ports = itertools.count(20000)  # no two flows share a conntrack entry
 
     def __init__(self, site, ip, host="client", server=None):
         self.site, self.ip, self.host, self.server, self.number = site, ip, host, server or ip.server, 0
         self.neighbour_address, self.answers = getattr(ip, host), Counter()
+        self.port = next(Flow.ports)
         site.meet(ip)
         self._connect(ip.remote if host == "gateway" else getattr(ip, host))
         self.socket.setblocking(False)
-        self.port = self.socket.getsockname()[1]
 
     def _connect(self, source):
         self.socket = getattr(self.site, self.host).socket(self.ip.family)
-        self.socket.bind((source, 0))
+        self.socket.bind((source, self.port))
         self.socket.connect((self.server, PORT))
 
     def _send(self):
@@ -273,7 +287,7 @@ class Flow:
     def entry(self):
         """This flow's conntrack entry."""
         for line in self.site.conntrack().splitlines():
-            if f" {self.protocol} " in line and f" sport={self.port} " in line:
+            if f" {self.protocol} " in line and f" sport={self.port} dport={PORT} " in line:
                 return line
         return ""
 
@@ -285,7 +299,7 @@ class Flow:
         return " ".join(word for word in self.entry().split() if word.startswith("[")) or "no flag"
 
     def offloaded(self):
-        """Whether conntrack says OFFLOAD and no packet goes the slow way. Without a flowtable there is nothing to ask."""
+        """Whether conntrack says OFFLOAD and no packet goes the slow way. Always, if there is no flowtable."""
         if not OFFLOAD:
             return True
         before = self.site.slow_packets(self.ip)
@@ -319,7 +333,7 @@ class TcpFlow(Flow):
             listener = socket.create_server((self.server, PORT), family=self.ip.family)
         with listener:
             self.socket = getattr(self.site, self.host).socket(self.ip.family, socket.SOCK_STREAM)
-            self.socket.bind((source, 0))
+            self.socket.bind((source, self.port))
             self.socket.connect((self.server, PORT))
             self.peer, _ = listener.accept()
         self.peer.setblocking(False)
@@ -458,9 +472,10 @@ def unchanged(site, flows):
             states.setdefault(ip, set()).add(site.neighbours(ip)[ip.client].split()[-1])
     for flow in flows:
         slow, late = site.slow_packets(flow.ip) - start[flow.ip], states[flow.ip] & {"STALE", "DELAY", "PROBE"}
-        yield flow, replies[flow] == WATCHED and not dropped[flow] and bool(late) and not (OFFLOAD and slow), (
-            f"{replies[flow]} of {WATCHED} replies, conntrack without OFFLOAD in {dropped[flow]} of {WATCHED} s, {slow} "
-            f"packets on the slow path, expected 0; neighbour states seen: {' '.join(sorted(states[flow.ip]))}"
+        offloaded = not OFFLOAD or (late and not dropped[flow] and not slow)
+        yield flow, replies[flow] == WATCHED and offloaded, (
+            f"{replies[flow]} of {WATCHED} replies, conntrack without OFFLOAD in {dropped[flow]} of {WATCHED} s, "
+            f"{slow} packets on the slow path, expected 0; neighbour states seen: {' '.join(sorted(states[flow.ip]))}"
         )
 
 
@@ -498,7 +513,10 @@ def one_each(site, ip):
 
 
 def stays_offloaded(site, flow):
+    """What the mark does not concern is offloaded as before."""
     replies, settled = flow.exchange(QUERIES, QUERIES), flow.settle()
+    if not settled:
+        site.keep_tables(f"not offloaded: {flow.protocol}{flow.ip.digit}, port {flow.port}")
     return replies == QUERIES and settled, (
         f"{replies} of {QUERIES} replies; conntrack {flow.flags()}; {'' if settled else 'not '}offloaded afterwards"
     )
