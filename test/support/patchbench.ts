@@ -36,21 +36,24 @@ export function reasons(results: readonly Result[]): string {
   return results.flatMap((result) => result.reasons).join('\n')
 }
 
-/**
- * A copy of a shipped case in a folder of its own, its livepatch's source
- * changed: for showing that a sabotaged fix is not called fixed.
- */
-export async function sabotaged(name: string, change: (source: string) => string): Promise<string> {
+/** A copy of a shipped case in a folder of its own, for changing it; the folder for --cases. */
+export async function copyOfCase(name: string): Promise<string> {
   const folder = await scratch()
   await mkdir(join(folder, 'vm'))
   for (const part of ['patches', 'livepatch']) await cp(projectPath(part, name), join(folder, part, name), {recursive: true})
   await cp(projectPath('vm', `${name}.py`), join(folder, 'vm', `${name}.py`))
-  const file = join(folder, 'livepatch', name, `livepatch-${name}.c`)
+  return join(folder, 'patches')
+}
+
+/** A copy of a shipped case whose livepatch was sabotaged: such a fix must not be called fixed. */
+export async function sabotaged(name: string, change: (source: string) => string): Promise<string> {
+  const cases = await copyOfCase(name)
+  const file = join(cases, '../livepatch', name, `livepatch-${name}.c`)
   const source = await readFile(file, 'utf8')
   const changed = change(source)
   if (changed === source) throw new Error('the sabotage changed nothing')
   await writeFile(file, changed)
-  return join(folder, 'patches')
+  return cases
 }
 
 /** The command lines of processes that work on a folder: in it, or with it among their arguments. */
