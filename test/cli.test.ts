@@ -93,6 +93,13 @@ describe('bad usage is exit 2 and one sentence:', () => {
     )
   })
 
+  it('--livepatch that no case has', async () => {
+    const cases = await casesWith(GOOD)
+    expect(await refused(['compare', '--cases', cases, '--livepatch', 'nosuch'])).toBe(
+      'patchbench: --livepatch nosuch: there is none of that name; there are none',
+    )
+  })
+
   it('a broken case.yaml, with file, line, key and expectation', async () => {
     const cases = await casesWith(GOOD.replace('tree: linux', 'tree: bsd'))
     expect(await refused(['compare', 'one', '--cases', cases])).toMatch(

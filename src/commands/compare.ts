@@ -26,6 +26,7 @@ export type KernelOptions = {kernel?: string; modules?: string; headers?: string
 export type CompareOptions = KernelOptions & {
   cases?: string
   variant?: Variant[]
+  livepatch?: string[]
   repeat: number
   jobs?: number
   keepGoing: boolean
@@ -98,11 +99,20 @@ function whyNot(one: Case, kernels: readonly Kernel[], options: CompareOptions):
   return `is for kernels ${one.kernels.join(', ')}, not for ${kernels.map(({line}) => line).join(', ')}`
 }
 
-async function chosenCases(names: readonly string[], {cases: folder, set}: CompareOptions): Promise<Case[]> {
+async function chosenCases(names: readonly string[], {cases: folder, set, livepatch}: CompareOptions): Promise<Case[]> {
   const chosen = names.length > 0 ? names : await caseNames(folder)
   if (chosen.length === 0) throw new InputError(`there is no case in ${folder ?? projectPath('patches')}`)
   const loaded = await Promise.all([...new Set(chosen)].map(async (name) => await loadCase(name, folder && resolve(folder))))
-  return loaded.map((one) => withParameters(one, set))
+  return withLivepatches(loaded, livepatch).map((one) => withParameters(one, set))
+}
+
+/** Only the livepatches of --livepatch, of whichever cases have them. */
+function withLivepatches(cases: readonly Case[], wanted: readonly string[] | undefined): Case[] {
+  if (!wanted) return [...cases]
+  const known = cases.flatMap(({livepatches}) => livepatches.map(({name}) => name))
+  const unknown = wanted.find((name) => !known.includes(name))
+  if (unknown !== undefined) throw new InputError(`--livepatch ${unknown}: there is none of that name; there are ${known.join(', ') || 'none'}`)
+  return cases.map((one) => ({...one, livepatches: one.livepatches.filter(({name}) => wanted.includes(name))}))
 }
 
 /** Reproducer parameters from --set NAME=VALUE, over those of case.yaml. */

@@ -104,7 +104,7 @@ describe('livepatches stacked on each other', () => {
 })
 
 test.runIf(LONG)('twenty repeats of the flowtable agree', {timeout: 120 * MINUTES}, async () => {
-  const {exit, results} = await compare(['flowtable-dst', '--repeat', '20'])
+  const {exit, results} = await compare(['flowtable-dst', '--livepatch', 'both', '--repeat', '20'])
   expect(reasons(results)).toBe('')
   expect(exit).toBe(0)
 })
