@@ -1,4 +1,4 @@
-import {type Result, type TestRow} from '../run/results.js'
+import {type Result} from '../run/results.js'
 
 /**
  * What a row says about the symptom: the first that shows on base, as it is in
@@ -19,9 +19,4 @@ export function symptomText({tests}: Result): string {
 export function controlsText({tests}: Result): string {
   const controls = tests.filter(({role}) => role === 'control')
   return `${controls.filter(({variant}) => variant === 'passed').length}/${controls.length}`
-}
-
-/** The tests of a role, for reports that list them. */
-export function testsOf({tests}: Result, role: TestRow['role']): TestRow[] {
-  return tests.filter((test) => test.role === role)
 }

@@ -30,7 +30,7 @@ export type TestRow = {
   observed: {base: string; variant: string}
 }
 
-export type TestStatus = TestOutcome['status'] | 'missing'
+type TestStatus = TestOutcome['status'] | 'missing'
 
 /** The result of a cell, from the runs of its variant and those of base. */
 export function resultOf(

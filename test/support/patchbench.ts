@@ -77,12 +77,13 @@ export async function eventually(condition: () => Promise<boolean> | boolean, se
   return false
 }
 
-/** A folder with one case that shows its symptom, and a livepatch of the fixtures. */
-export async function caseWithLivepatch(name: string): Promise<string> {
+/** A folder with one case that shows its symptom, and a livepatch that replaces a kernel function by nothing. */
+export async function caseWithLivepatch(name: string, replaced: string): Promise<string> {
   const folder = await scratch()
   await cp(join(FIXTURES, 'shown'), join(folder, name), {recursive: true})
   await mkdir(join(folder, 'source'))
-  await cp(projectPath('test/fixtures/livepatches', `livepatch-${name}.c`), join(folder, 'source', `livepatch-${name}.c`))
+  const source = await readFile(projectPath('test/fixtures/livepatch-nothing.c'), 'utf8')
+  await writeFile(join(folder, 'source', `livepatch-${name}.c`), source.replace('FUNCTION', replaced))
   const file = join(folder, name, 'case.yaml')
   const livepatch = `livepatches:
   - name: ${name}
