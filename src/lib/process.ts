@@ -54,7 +54,7 @@ export async function run(program: string, args: readonly string[], options: Run
       for await (const line of child.iterable({from: 'all'})) options.onLine(line)
     }
     const result = await child
-    return finished(program, args, result, options)
+    return finished(program, result, options)
   } finally {
     options.signal.removeEventListener('abort', stop)
     await ended
@@ -63,7 +63,7 @@ export async function run(program: string, args: readonly string[], options: Run
 
 type Ended = {stdout: string; stderr: string; all?: string; exitCode?: number; signal?: string; cause?: unknown}
 
-function finished(program: string, args: readonly string[], result: Ended, options: RunOptions): Finished {
+function finished(program: string, result: Ended, options: RunOptions): Finished {
   if (options.signal.aborted) throw new Interrupted()
   const {stdout, stderr, all = '', exitCode} = result
   if (options.allowedExits === 'any') return {stdout, stderr, all, exitCode: exitCode ?? -1}
@@ -74,7 +74,7 @@ function finished(program: string, args: readonly string[], result: Ended, optio
   }
   if (all.includes('No space left on device')) throw new CouldNotRun(`${program} found the disk full`, lastLines(all, 5))
   const how = result.signal ? `was ended by ${result.signal}` : `failed with exit code ${exitCode ?? 'unknown'}`
-  throw new CouldNotRun(`${[program, ...args].join(' ').slice(0, 200)} ${how}`, lastLines(all, 15))
+  throw new CouldNotRun(`${program} ${how}`, lastLines(all, 15))
 }
 
 /** The last lines of a text, for error details. */
