@@ -21,6 +21,8 @@
  * A struct flow_offload cannot grow in a running kernel, so the routes are in
  * shadow variables (Documentation/livepatch/shadow-vars.rst).
  */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
 #include <linux/etherdevice.h>
 #include <linux/if_arp.h>
 #include <linux/jhash.h>
@@ -77,7 +79,9 @@ struct flow_dsts {
 
 /* Free bits of flow->flags: made without the neighbour's address, by direction. */
 #define FLOW_UNRESOLVED 32
-static_assert(FLOW_UNRESOLVED + FLOW_OFFLOAD_DIR_MAX <= BITS_PER_LONG);
+/* Made while flows are watched; others are made anew by their next packet. */
+#define FLOW_WATCHED (FLOW_UNRESOLVED + FLOW_OFFLOAD_DIR_MAX)
+static_assert(FLOW_WATCHED < BITS_PER_LONG);
 
 /*
  * Whether every function is the new one. While some tasks still run the old
@@ -233,6 +237,8 @@ static void livepatch_flow_offload_route_init(struct flow_offload *flow,
 	flow_offload_fill_route(flow, route, FLOW_OFFLOAD_DIR_ORIGINAL, &dsts);
 	flow_offload_fill_route(flow, route, FLOW_OFFLOAD_DIR_REPLY, &dsts);
 	flow->type = NF_FLOW_OFFLOAD_ROUTE;
+	if (READ_ONCE(watching))
+		__set_bit(FLOW_WATCHED, &flow->flags);
 
 	if (!dsts.dir[FLOW_OFFLOAD_DIR_ORIGINAL].dst &&
 	    !dsts.dir[FLOW_OFFLOAD_DIR_REPLY].dst)
@@ -329,6 +335,32 @@ static const struct rhashtable_params nf_flow_offload_rhash_params = {
 	.automatic_shrinking	= true,
 };
 
+/* Flows of tc (act_ct) are made by others, and know nothing of routes. */
+static bool flow_is_old(const struct flow_offload *flow)
+{
+	return flow->type == NF_FLOW_OFFLOAD_ROUTE &&
+	       !test_bit(FLOW_WATCHED, &flow->flags);
+}
+
+/*
+ * Has the packet that is at hand make the flow anew.
+ *
+ * flow_offload_teardown() would also cut the timeout of the conntrack entry:
+ * in 6.12 to nothing, where the flow was made before a reply was seen, and the
+ * NAT mapping would go with the entry. The packet is on its way to conntrack,
+ * which sets the timeout itself. (If it does not get there, the entry keeps
+ * the long timeout of an offloaded one.) TCP has a window to give up as well.
+ */
+static void flow_renew(struct flow_offload *flow)
+{
+	if (nf_ct_protonum(flow->ct) != IPPROTO_UDP) {
+		flow_offload_teardown(flow);
+		return;
+	}
+	if (!test_and_set_bit(NF_FLOW_TEARDOWN, &flow->flags))
+		clear_bit(IPS_OFFLOAD_BIT, &flow->ct->status);
+}
+
 /* Every packet of a flow comes through here, before it is changed. */
 static struct flow_offload_tuple_rhash *
 livepatch_flow_offload_lookup(struct nf_flowtable *flow_table,
@@ -351,8 +383,9 @@ livepatch_flow_offload_lookup(struct nf_flowtable *flow_table,
 	if (unlikely(nf_ct_is_dying(flow->ct)))
 		return NULL;
 
-	if (READ_ONCE(watching) && !flow_is_current(flow, dir)) {
-		flow_offload_teardown(flow);
+	if (READ_ONCE(watching) &&
+	    (flow_is_old(flow) || !flow_is_current(flow, dir))) {
+		flow_renew(flow);
 		return NULL;
 	}
 
@@ -383,7 +416,6 @@ static void flush_flows(struct klp_object *obj)
 static void start_watching(struct klp_object *obj)
 {
 	WRITE_ONCE(watching, true);
-	flush_flows(obj);
 }
 
 /* Before the first task goes back to the old functions, which free no shadow. */
@@ -546,11 +578,22 @@ static int __init livepatch_flowtable_dst_init(void)
 		flow_table_funcs[ARRAY_SIZE(flow_table_funcs) - 2] = nf_route_funcs[0];
 	} else if (mark_route) {
 		obj->funcs = nf_route_funcs;
-		obj->callbacks.post_patch = flush_flows;
+		/* With stale_mac, each old flow is made anew by its own packet. */
+		if (!stale_mac)
+			obj->callbacks.post_patch = flush_flows;
 		obj++;
 	}
-	if (obj == objs)
+	if (obj == objs) {
+		pr_err("both parameters are off: nothing to mend\n");
 		return -EINVAL;
+	}
+
+	/*
+	 * What an earlier instance left that was replaced by a livepatch with
+	 * .replace set: the callbacks of a replaced one are not called.
+	 */
+	klp_shadow_free_all(FLOW_DSTS_ID, flow_dsts_release);
+	watched = 0;
 
 	return klp_enable_patch(&patch);
 }

@@ -46,7 +46,7 @@ def main():
             ktap.test("namespaces-go", gone, f"{'gone' if gone else 'still there'} after {seconds:.1f} s")
             wait_for(lambda: counter.made() == counter.destroyed(), 10)
             made, destroyed = counter.made(), counter.destroyed()
-            ktap.test("no-route-leaks", made == destroyed, f"{made} routes were made, {destroyed} of them destroyed")
+            ktap.test("no-route-leaks", made == destroyed and made >= ROUNDS, f"{made} routes were made, {destroyed} of them destroyed")
         bad = [line for line in kernel_log(log) if any(words in line for words in BAD_NEWS)]
         ktap.test("clean-kernel-log", not bad, "\n".join(bad[:10]) or "no warning in the kernel log")
 
@@ -83,7 +83,7 @@ def rounds(lab, ktap):
     ktap.test("running-flows-are-covered", min(watched) >= 2 * FLOWS + 2, (
         f"{min(watched)} to {max(watched)} flows were watched in each round, expected {2 * FLOWS + 2} or more"
     ))  # fmt: skip
-    ktap.test("no-loss", lost_with <= lost_without, (
+    ktap.test("no-loss", lost_with <= lost_without and not after["broken"], (
         f"{lost_with} of {during['sent'] - before_rounds['sent']} packets lost in the rounds, {lost_without} of "
         f"{after['sent'] - during['sent']} in as long a time without; TCP connections that broke: {after['broken']}"
     ))  # fmt: skip
