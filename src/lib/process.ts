@@ -5,7 +5,7 @@ import {hostPath} from './hostpath.js'
 export type RunOptions = {
   cwd?: string
   env?: Record<string, string>
-  input?: string
+  input?: string | Uint8Array
   signal: AbortSignal
   /** Called with every line of standard output and standard error, for progress. */
   onLine?: (line: string) => void
@@ -85,12 +85,20 @@ export function lastLines(text: string, count: number): string {
 /** Ends a whole process group: SIGTERM, then SIGKILL for what is left after the grace period. */
 export async function endGroup(pid: number | undefined, grace = GRACE): Promise<void> {
   if (pid === undefined || !signalGroup(pid, 'SIGTERM')) return
-  const deadline = Date.now() + grace
-  while (Date.now() < deadline) {
-    await new Promise((resolve) => setTimeout(resolve, 20))
-    if (!signalGroup(pid, 0)) return
-  }
+  if (await groupGone(pid, grace)) return
   signalGroup(pid, 'SIGKILL')
+  // It is gone when the kernel and init have seen to it, which takes a moment.
+  await groupGone(pid, grace)
+}
+
+/** Waits until a process group is gone; false when the time (ms) is over. */
+async function groupGone(pid: number, patience: number): Promise<boolean> {
+  const deadline = Date.now() + patience
+  while (signalGroup(pid, 0)) {
+    if (Date.now() > deadline) return false
+    await new Promise((resolve) => setTimeout(resolve, 10))
+  }
+  return true
 }
 
 /** Sends a signal to a process group; false when there is none any more. */

@@ -29,7 +29,7 @@ describe('a program', () => {
 
   it('that fails says how, with the end of what it printed', async () => {
     const error = await failureOf(run('sh', sh('seq 100; echo it broke >&2; exit 3'), {signal}))
-    expect(error.message).toMatch(/^sh -c seq 100;.* failed with exit code 3$/)
+    expect(error.message).toBe('sh failed with exit code 3')
     expect(error.detail.split('\n')).toHaveLength(15)
     expect(error.detail).toMatch(/100\nit broke$/)
   })
