@@ -8,6 +8,7 @@ import {projectPath} from './lib/project.js'
 import {printable} from './lib/text.js'
 import {type CompareOptions} from './commands/compare.js'
 import {type ShellOptions} from './commands/shell.js'
+import {type ApplyOptions} from './tree/apply.js'
 
 const {version} = JSON.parse(readFileSync(projectPath('package.json'), 'utf8')) as {version: string}
 const VARIANTS = ['base', 'livepatched', 'reverted']
@@ -83,6 +84,19 @@ withKernelOptions(program.command('shell'))
   .action(async (name: string, options: ShellOptions) => {
     const {shellCommand} = await import('./commands/shell.js')
     process.exitCode = await shellCommand(context, name, options)
+  })
+
+program
+  .command('apply')
+  .description('apply a series to a git tree of yours, in a worktree of its own, and explain what does not fit')
+  .argument('<series...>', 'an mbox, a folder of patches, or patch files')
+  .requiredOption('--git <folder>', 'the git tree')
+  .option('--base <rev>', 'the commit to apply to; default what is checked out')
+  .option('--in-place', 'apply on the checked-out branch; it stays as it is unless all of the series applies')
+  .option('--json', 'print JSON')
+  .action(async (paths: string[], options: ApplyOptions & {json?: boolean}) => {
+    const {applyCommand} = await import('./commands/apply.js')
+    finish(await applyCommand(context, paths, options))
   })
 
 const build = program.command('build').description('build a part of a case on its own')

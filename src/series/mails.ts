@@ -1,0 +1,111 @@
+import {mkdtemp, readdir, readFile, rm, stat, writeFile} from 'node:fs/promises'
+import {tmpdir} from 'node:os'
+import {basename, join} from 'node:path'
+import {InputError} from '../lib/errors.js'
+import {git} from '../lib/git.js'
+import {corrupt} from './diff.js'
+
+/** A mail as git reads it. */
+export type Mail = {
+  /** What the user knows it by: its file, and its number where the file holds several. */
+  where: string
+  /** The mail itself, its lines ended by LF. */
+  raw: Buffer
+  /** The subject with what stands in brackets. */
+  subject: string
+  author: string
+  body: string
+  diff: string
+  /** The files that git sees in the diff. */
+  paths: string[]
+  /** Whether the lines within a base64 or quoted-printable body end in CR LF. */
+  encodedCr: boolean
+}
+
+/** Names in a folder of patches that are patches. */
+const PATCH = /\.(?:patch|mbox|mbx|eml)$/
+
+/**
+ * The files that a SERIES argument stands for: itself, or the patches of a folder by name.
+ *
+ * @throws InputError when there is nothing of the kind
+ */
+export async function seriesFiles(path: string): Promise<string[]> {
+  const found = await stat(path).catch(() => undefined)
+  if (!found) throw new InputError(`the series ${path} is not there: name an mbox, a folder of patches or patch files`)
+  if (found.isFile()) return [path]
+  if (!found.isDirectory()) throw new InputError(`the series ${path} is neither a file nor a folder: save it to a file first`)
+  const names = (await readdir(path)).filter((name) => PATCH.test(name)).sort()
+  if (names.length === 0) throw new InputError(`the series ${path} is a folder without patches: files that end in .patch, .mbox or .eml are looked for`)
+  return names.map((name) => join(path, name))
+}
+
+/** The mails of a file, one by one; git says where one ends and what is in it. */
+export async function readMails(signal: AbortSignal, file: string): Promise<Mail[]> {
+  const folder = await mkdtemp(join(tmpdir(), 'patchbench-series-'))
+  try {
+    const names = await split(signal, file, folder)
+    const mails: Mail[] = []
+    for (const [index, name] of names.entries()) {
+      const where = names.length > 1 ? `${basename(file)}, mail ${index + 1}` : basename(file)
+      mails.push(await readMail(signal, folder, await readFile(join(folder, name)), where))
+    }
+    return mails
+  } finally {
+    await rm(folder, {recursive: true, force: true})
+  }
+}
+
+async function split(signal: AbortSignal, file: string, folder: string): Promise<string[]> {
+  const text = await readFile(file)
+  if (text.toString('latin1').trim() === '') return []
+  const content = join(folder, 'content')
+  await writeFile(content, text)
+  // CR stays: whether it belongs to the mail or to the code is seen mail by mail.
+  await git(folder, ['mailsplit', '-b', '--keep-cr', '-d6', `-o${folder}`, '--', content], {signal, env: alone(folder)})
+  return (await readdir(folder)).filter((name) => /^\d+$/.test(name)).sort((a, b) => Number(a) - Number(b))
+}
+
+async function readMail(signal: AbortSignal, folder: string, bytes: Buffer, where: string): Promise<Mail> {
+  const raw = withoutTransportCr(bytes)
+  const [message, patch] = [join(folder, 'message'), join(folder, 'patch')]
+  const kept = await mailinfo(signal, folder, raw, where, 'nowarn')
+  const encodedCr = /^(?:diff --git|---|\+\+\+) .*\r$/m.test(await readFile(patch, 'utf8'))
+  const {stdout} = encodedCr ? await mailinfo(signal, folder, raw, where, 'strip') : kept
+  const field = (name: string) => [...stdout.matchAll(new RegExp(`^${name}: (.*)$`, 'gm'))].map(([, value]) => value).join(' ').trim()
+  const diff = await readFile(patch, 'utf8')
+  const [author, email, subject] = [field('Author'), field('Email'), field('Subject').replace(/\s+/g, ' ')]
+  const paths = await pathsOf(signal, folder, patch, diff, where)
+  return {where, raw, subject, author: email ? `${author} <${email}>` : author, body: await readFile(message, 'utf8'), diff, paths, encodedCr}
+}
+
+/** A mail whose header ends its lines in CR LF got them on its way; one whose diff alone does, from the code. */
+function withoutTransportCr(bytes: Buffer): Buffer {
+  const text = bytes.toString('latin1')
+  return /^[^\n]*\r\n/.test(text) ? Buffer.from(text.replaceAll('\r\n', '\n'), 'latin1') : bytes
+}
+
+async function mailinfo(signal: AbortSignal, folder: string, input: Buffer, where: string, cr: 'strip' | 'nowarn') {
+  const args = ['mailinfo', '-k', '-u', '--no-scissors', '--no-message-id', `--quoted-cr=${cr}`, 'message', 'patch']
+  // Not --encoding=UTF-8: git 2.39 leaves bodies in Latin-1 as they are with it.
+  const result = await git(folder, args, {signal, input, env: alone(folder), allowedExits: [0, 1, 128]}, ['i18n.commitEncoding=UTF-8'])
+  if (result.exitCode !== 0) throw new InputError(`${where}: git cannot read this as a mail (${gitsWords(result.stderr)}): save it as mbox, or use 'git format-patch'`)
+  return result
+}
+
+/** The files of a diff in git's own view, to compare ours with. */
+async function pathsOf(signal: AbortSignal, folder: string, patch: string, diff: string, where: string): Promise<string[]> {
+  if (diff.trim() === '') return []
+  const result = await git(folder, ['apply', '--numstat', '-z', '--allow-empty', patch], {signal, env: alone(folder), allowedExits: [0, 1, 128]})
+  if (result.exitCode !== 0) throw corrupt(where, gitsWords(result.stderr.replaceAll(`${patch}:`, 'line ')))
+  return result.stdout.split('\0').filter(Boolean).map((entry) => entry.split('\t').slice(2).join('\t'))
+}
+
+/** A repository that the folder happens to be in has no say in how mails are read. */
+function alone(folder: string): Record<string, string> {
+  return {GIT_CEILING_DIRECTORIES: join(folder, '..')}
+}
+
+function gitsWords(stderr: string): string {
+  return stderr.split('\n').find((line) => /^(?:error|fatal): /.test(line))?.replace(/^\w+: /, '') ?? 'it does not say why'
+}

@@ -1,0 +1,84 @@
+import {type Context} from '../lib/context.js'
+import {git} from '../lib/git.js'
+import {checkLinks, foldersOf} from '../series/links.js'
+import {type Patch, type Series} from '../series/series.js'
+import {amend, NOBODY, ownIdentity} from './am.js'
+import {explainPatch, type FileReport, type Snapshot} from './explain.js'
+import {moveBranch, readyBranch} from './inplace.js'
+import {entriesOf, openTree, resolveCommit, type Tree} from './tree.js'
+import {withWorktree} from './worktree.js'
+
+/** How long renames are looked for in the history, for a whole series, in ms. */
+const PATIENCE = 10_000
+
+/** `merged`: not every hunk fits, and git's three-way merge took the patch all the same. */
+export type PatchState = 'applied' | 'merged' | 'already-applied' | 'conflict' | 'not-tried'
+
+export type PatchReport = {where: string; subject: string; author: string; state: PatchState; words: string[]; files: FileReport[]}
+
+/** What came of a series; tree and commit are null where it does not apply. */
+export type Applied = {
+  applied: boolean
+  directory: string
+  base: string
+  tree: string | null
+  commit: string | null
+  branch: string | null
+  cover: string[]
+  patches: PatchReport[]
+}
+
+export type ApplyOptions = {git: string; base?: string; inPlace?: boolean}
+
+/** Applies a series to a tree, and explains how every part of it fits. */
+export async function applySeries(context: Context, series: Series, options: ApplyOptions): Promise<Applied> {
+  const {signal} = context
+  const tree = await openTree(signal, options.git)
+  const base = await resolveCommit(signal, tree, options.base ?? 'HEAD')
+  const branch = options.inPlace ? await readyBranch(signal, tree, base) : undefined
+  const paths = series.patches.flatMap(({files}) => files.flatMap(({oldPath, path}) => [oldPath, path]))
+  await checkAgainst(signal, tree, base, series.patches, paths)
+  const identity = branch ? await ownIdentity(signal, tree) : NOBODY
+  return await withWorktree(context, tree, base, paths, async (folder) => {
+    const {patches, commit} = await applyAll(context, folder, base, series.patches, identity)
+    const facts = {directory: tree.directory, base, cover: series.cover.map(({subject}) => subject), patches}
+    if (commit === undefined) return {...facts, applied: false, tree: null, commit: null, branch: null}
+    const {stdout: hash} = await git(folder, ['rev-parse', '--verify', `${commit}^{tree}`], {signal})
+    if (branch) await moveBranch(signal, tree, branch, commit)
+    return {...facts, applied: true, tree: hash, commit, branch: branch ? branch.name.replace(/^refs\/heads\//, '') : null}
+  })
+}
+
+async function checkAgainst(signal: AbortSignal, tree: Tree, base: string, patches: readonly Patch[], paths: readonly string[]): Promise<void> {
+  const entries = await entriesOf(signal, tree.directory, base, [...paths, ...paths.flatMap(foldersOf)])
+  checkLinks(patches, new Map([...entries].map(([path, {mode}]) => [path, mode])))
+}
+
+/**
+ * Explains and applies patch after patch, each on what git made of the earlier
+ * ones. After one that does not apply, the rest is explained on what of it fits.
+ */
+async function applyAll(context: Context, folder: string, base: string, patches: readonly Patch[], identity: Record<string, string>) {
+  const reports: PatchReport[] = []
+  let snapshot: Snapshot = {folder, commit: base, changes: new Map(), patience: {left: PATIENCE}}
+  let failed = false
+  for (const patch of patches) {
+    context.progress(`${patch.where}: ${patch.title}`)
+    const files = await explainPatch(context.signal, snapshot, patch.files)
+    const facts = {where: patch.where, subject: patch.title, author: patch.author, files}
+    if (failed) {
+      reports.push({...facts, state: 'not-tried', words: []})
+      continue
+    }
+    const amended = await amend(context.signal, folder, patch, identity)
+    failed = amended.state === 'conflict'
+    if (amended.state === 'conflict') {
+      reports.push({...facts, state: 'conflict', words: amended.words})
+      continue
+    }
+    const fits = files.every(({state}) => state === 'exact' || state === 'offset')
+    reports.push({...facts, state: amended.state === 'applied' && !fits ? 'merged' : amended.state, words: []})
+    snapshot = {...snapshot, commit: amended.commit, changes: new Map()}
+  }
+  return {patches: reports, commit: failed ? undefined : snapshot.commit}
+}

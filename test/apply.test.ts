@@ -1,0 +1,170 @@
+import {execa} from 'execa'
+import {chmod, mkdir, readFile, writeFile} from 'node:fs/promises'
+import {join} from 'node:path'
+import {beforeAll, describe, expect, it} from 'vitest'
+import {projectPath} from '../src/lib/project.js'
+import {creation, fileWith, mail, numbered, type Repository, repository} from './support/repository.js'
+import {scratch, until} from './support/scratch.js'
+
+beforeAll(async () => {
+  await execa('npm', ['run', '--silent', 'prepare'], {cwd: projectPath()})
+})
+
+function start(args: string[], cache: string, env: Record<string, string> = {}) {
+  const own = {HOME: cache, PATCHBENCH_CACHE: cache, NO_COLOR: '1', ...env}
+  return execa(process.execPath, [projectPath('bin/patchbench'), 'apply', ...args], {reject: false, stdin: 'ignore', env: own})
+}
+
+async function apply(args: string[]): Promise<{stdout: string; stderr: string; exitCode?: number | undefined}> {
+  return await start(args, await scratch())
+}
+
+async function two(): Promise<{repo: Repository; folder: string}> {
+  const repo = await repository({'a.c': numbered(40), 'b.c': numbered(40)})
+  return {repo, folder: await repo.series([{'a.c': numbered(40, {20: 'changed'})}, {'b.c': numbered(40, {20: 'changed'})}], {titles: ['one', 'two']})}
+}
+
+/** A git on the PATH that hangs in `git am`, once it has said so. */
+async function hangingGit(folder: string, place: 'am' | 'worktree add'): Promise<{PATH: string; started: string}> {
+  const bin = join(folder, 'bin')
+  const started = join(folder, 'started')
+  await mkdir(bin)
+  const real = (await execa('sh', ['-c', 'command -v git'])).stdout
+  const script = `#!/bin/sh\ncase " $* " in *" ${place} "*)\n`
+  const hang = place === 'am' ? `touch '${started}'; exec sleep 60` : `'${real}' "$@"; touch '${started}'; exec sleep 60`
+  await writeFile(join(bin, 'git'), `${script}${hang};;\nesac\nexec '${real}' "$@"\n`)
+  await chmod(join(bin, 'git'), 0o755)
+  return {PATH: `${bin}:${process.env.PATH}`, started}
+}
+
+const there = async (path: string) => await readFile(path).then(
+  () => true,
+  () => false,
+)
+
+describe('patchbench apply', () => {
+  it('prints what fits and the tree, exit 0', async () => {
+    const {repo, folder} = await two()
+    await repo.commit({'a.c': `one more\n${numbered(40)}`})
+    const {stdout, exitCode} = await apply([folder, '--git', repo.folder])
+    expect(exitCode).toBe(0)
+    expect(stdout.replace(/[\da-f]{40}/g, 'HASH').replace(/[\da-f]{12}/, 'HASH').replaceAll(repo.folder, 'DIR').split('\n')).toEqual([
+      ...['on HASH of DIR', '1/2  applies: one  (0001-one.patch)', '       a.c:', '         hunk at line 17 fits 1 line further down'],
+      ...['2/2  applies: two  (0002-two.patch)', '       b.c: fits', '', 'applied: tree HASH, commit HASH'],
+    ])
+  })
+
+  it('prints what does not fit and where it may belong, exit 1', async () => {
+    const {repo, folder} = await two()
+    await repo.commit({'a.c': numbered(40, {20: 'something else'}), 'b.c': null})
+    const before = await repo.state()
+    const {stdout, exitCode} = await apply([folder, '--git', repo.folder])
+    expect(exitCode).toBe(1)
+    expect(stdout).toContain('1/2  does not apply: one')
+    expect(stdout).toContain('hunk at line 17 fits nowhere; the nearest place is line 17:\n           - the patch expects  + the file has\n            line 17\n')
+    expect(stdout).toContain('           -line 20\n           +something else\n')
+    expect(stdout).toContain('b.c: is not in the tree, and no rename of it was found')
+    expect(stdout).toMatch(/does not apply: patch 1 of 2 does not; the tree is as it was$/)
+    expect(await repo.state()).toEqual(before)
+  })
+
+  it('prints one JSON document with --json, alike for both', async () => {
+    const {repo, folder} = await two()
+    const good = JSON.parse((await apply([folder, '--git', repo.folder, '--json'])).stdout) as Record<string, unknown>
+    const base = await repo.git('rev-parse', 'HEAD')
+    const hunks = [{line: 17, state: 'exact', offset: 0, nearest: null, difference: null}]
+    expect(good).toEqual({
+      ...{schema: 1, applied: true, base, tree: expect.stringMatching(/^[\da-f]{40}$/), commit: expect.stringMatching(/^[\da-f]{40}$/), branch: null, cover: []},
+      patches: ['one', 'two'].map((subject, index) => ({
+        ...{where: `000${index + 1}-${subject}.patch`, subject, author: 'Ann Author <ann@example.org>', state: 'applied', git: []},
+        files: [{path: `${'ab'[index]}.c`, state: 'exact', renamedTo: null, hunks}],
+      })),
+    })
+    await repo.commit({'a.c': 'something else\n'})
+    const {stdout, exitCode} = await apply([folder, '--git', repo.folder, '--json'])
+    expect(exitCode).toBe(1)
+    const bad = JSON.parse(stdout) as Record<string, unknown>
+    expect(bad).toMatchObject({schema: 1, applied: false, tree: null, commit: null, patches: [{state: 'conflict'}, {state: 'not-tried'}]})
+    expect(Object.keys(bad)).toEqual(Object.keys(good))
+  })
+
+  it('refuses bad input with one sentence, exit 2, before git changes anything', async () => {
+    const {repo, folder} = await two()
+    const before = await repo.state()
+    const hostile = await fileWith(mail(creation('../x'), {subject: '[PATCH] \u001b[2Jclear'}))
+    for (const [args, sentence] of [
+      [[hostile, '--git', repo.folder], /series\.mbox: \.\.\/x leads outside the tree/],
+      [[folder], /required option '--git <folder>' not specified/],
+      [[folder, '--git', '/none'], /--git \/none is not a folder/],
+      [[folder, '--git', repo.folder, '--base', 'none'], /--base none is no commit/],
+      [['/none', '--git', repo.folder], /the series \/none is not there/],
+    ] as const) {
+      const {stdout, stderr, exitCode} = await apply([...args])
+      expect({stdout, exitCode}, stderr).toEqual({stdout: '', exitCode: 2})
+      expect(stderr).toMatch(sentence)
+      expect(stderr).not.toMatch(/^\s+at |a bug in/m)
+    }
+    expect(await repo.state()).toEqual(before)
+  })
+
+  it('shows nothing of a patch that a terminal would obey', async () => {
+    const repo = await repository({'a.c': 'x\n'})
+    const {stdout, stderr} = await apply([await fileWith(mail(creation('n.c'), {subject: '[PATCH] \u001b[2Jclear'})), '--git', repo.folder])
+    expect(stdout).toContain('clear')
+    expect(stdout + stderr).not.toContain('\u001b')
+  })
+
+  it('in place moves the branch', async () => {
+    const {repo, folder} = await two()
+    const {stdout, exitCode} = await apply([folder, '--git', repo.folder, '--in-place'])
+    expect(exitCode).toBe(0)
+    expect(stdout).toContain(`applied on main: tree ${await repo.git('rev-parse', 'main^{tree}')}, commit ${await repo.git('rev-parse', 'main')}`)
+    expect(await repo.git('status', '--porcelain')).toBe('')
+  })
+
+  it('ends on Ctrl-C with nothing left behind, exit 130', async () => {
+    const {repo, folder} = await two()
+    const before = await repo.state()
+    const cache = await scratch()
+    const {PATH, started} = await hangingGit(await scratch(), 'am')
+    const child = start([folder, '--git', repo.folder, '--in-place'], cache, {PATH})
+    expect(await until(async () => await there(started), 20_000)).toBe(true)
+    child.kill('SIGINT')
+    expect((await child).exitCode).toBe(130)
+    expect(await repo.state()).toEqual(before)
+  })
+
+  it.each(['am', 'worktree add'] as const)('killed in `git %s` leaves the tree usable, and the next run cleans up', async (place) => {
+    const {repo, folder} = await two()
+    const before = await repo.state()
+    const cache = await scratch()
+    const {PATH, started} = await hangingGit(await scratch(), place)
+    const child = start([folder, '--git', repo.folder, '--in-place'], cache, {PATH})
+    expect(await until(async () => await there(started), 20_000)).toBe(true)
+    child.kill('SIGKILL')
+    await child
+    // A stale worktree is all that is left, and it is in nobody's way.
+    expect(await repo.git('worktree', 'list', '--porcelain')).toContain(cache)
+    const {worktrees: _, ...rest} = before as Record<string, unknown>
+    expect(await repo.state()).toMatchObject(rest)
+    await repo.git('commit', '-q', '--allow-empty', '-m', 'the user goes on')
+    await repo.git('reset', '-q', '--soft', 'HEAD~1')
+    if (place === 'worktree add') await repo.git('worktree', 'lock', await worktreeOf(repo, cache))
+    const again = await start([folder, '--git', repo.folder], cache)
+    expect(again.exitCode, again.stderr).toBe(0)
+    expect(await repo.git('worktree', 'list', '--porcelain')).not.toContain(cache)
+  })
+
+  it('waits for another on the same tree', async () => {
+    const {repo, folder} = await two()
+    const cache = await scratch()
+    const both = await Promise.all([start([folder, '--git', repo.folder], cache), start([folder, '--git', repo.folder], cache)])
+    expect(both.map(({exitCode}) => exitCode)).toEqual([0, 0])
+    expect(both[0].stdout).toBe(both[1].stdout)
+  })
+})
+
+async function worktreeOf(repo: Repository, cache: string): Promise<string> {
+  const list = await repo.git('worktree', 'list', '--porcelain')
+  return list.split('\n').find((line) => line.startsWith(`worktree ${cache}`))!.slice('worktree '.length)
+}
