@@ -167,12 +167,23 @@ def send_evidence(port):
 
 
 def decode_captures():
-    """The reviewer reads packets as text, so tcpdump says what each frame is."""
-    for path in glob.glob(EVIDENCE + "/*/*.pcap"):
-        command = ["tcpdump", "-Z", "root", "-nn", "-e", "-v", "-r", path]
-        decoded = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    """
+    The reviewer reads packets as text, so tcpdump says what each frame is. One
+    process reads all files: starting one takes longer than reading them.
+    """
+    captures = sorted(glob.glob(EVIDENCE + "/*/*.pcap"))
+    if not captures:
+        return
+    with open("/run/captures", "w") as file:
+        file.writelines(path + "\n" for path in captures)
+    command = ["tcpdump", "-Z", "root", "-nn", "-e", "-v", "-l", "-V", "/run/captures"]
+    decoded = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT).stdout
+    # It says on standard error which file comes next, and writes line by line.
+    for part in (b"\n" + decoded).split(b"\nreading from file ")[1:]:
+        head, _, text = part.partition(b"\n")
+        path = head.decode().split(", link-type")[0]
         with open(path.removesuffix(".pcap") + ".txt", "wb") as file:
-            file.write(decoded.stdout)
+            file.write(text if text.endswith(b"\n") or not text else text + b"\n")
 
 
 class KernelLog:

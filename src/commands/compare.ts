@@ -52,6 +52,9 @@ export async function compareCommand(
   const {accelerator, why} = await chooseAccelerator(context, options.accel, kernels[0]!)
   const date = new Date()
   const folder = await runFolder(options.output, date)
+  // Asked while the machines run: neither depends on the other.
+  const about = Promise.all([ownVersion(), toolVersions(context)])
+  about.catch(() => {})
   const comparison = await compareIn(context, folder, {
     cases: claimed,
     kernels,
@@ -64,8 +67,8 @@ export async function compareCommand(
   })
   const exit = exitCodeOf(comparison.results)
   const json = comparisonJson(comparison, {folder, exit})
-  const tools = await toolVersions(context)
-  const facts = {date: date.toISOString(), ...(await ownVersion()), command, folder, tools, accelerator: `${accelerator} (${why})`}
+  const [version, tools] = await about
+  const facts = {date: date.toISOString(), ...version, command, folder, tools, accelerator: `${accelerator} (${why})`}
   await writeFile(join(folder, 'results.json'), `${json}\n`)
   await writeFile(join(folder, 'report.md'), await comparisonMarkdown(comparison, facts))
   if (!options.output) await pointLatest(folder)
