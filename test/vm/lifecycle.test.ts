@@ -1,9 +1,12 @@
 import {execa} from 'execa'
-import {readdir, readFile, truncate, writeFile} from 'node:fs/promises'
+import {readFile, truncate, writeFile} from 'node:fs/promises'
 import {join} from 'node:path'
 import {describe, expect, test} from 'vitest'
-import {cacheDirectory} from '../../src/lib/cache.js'
+import {loadCase} from '../../src/case/case.js'
+import {packagedKernel} from '../../src/kernel/packaged.js'
 import {sha256File} from '../../src/lib/hash.js'
+import {caseSnapshot} from '../../src/run/machines.js'
+import {context} from '../support/machine.js'
 import {BIN, compare, eventually, FIXTURES, processesOn, scratch, verdicts} from '../support/patchbench.js'
 
 const MINUTES = 60_000
@@ -47,14 +50,10 @@ test('a cold run can be stopped anywhere, and a plain one after it works', {time
 })
 
 describe('a snapshot that does not restore', () => {
-  async function snapshotFile(name: string): Promise<string> {
-    const folder = join(cacheDirectory(), 'snapshot')
-    const folders = (await readdir(folder)).filter((one) => !one.includes('.'))
-    for (const one of folders) {
-      const manifest = JSON.parse(await readFile(join(folder, one, 'manifest.json'), 'utf8')) as {inputs: {hardware: {memory: number}}}
-      if (manifest.inputs.hardware.memory === 300) return join(folder, one, name)
-    }
-    throw new Error('there is no such snapshot')
+  async function snapshotFile(cases: string, name: string): Promise<string> {
+    const [one, kernel] = await Promise.all([loadCase('shown', cases), packagedKernel(context, '6.12')])
+    const {folder} = await caseSnapshot(context, one, kernel, {accelerator: 'tcg'})
+    return join(folder, name)
   }
 
   /** A case with a memory size of its own has a snapshot of its own, which may be broken. */
@@ -68,33 +67,33 @@ describe('a snapshot that does not restore', () => {
 
   test('because a file of it was truncated is made anew', {timeout: 5 * MINUTES}, async () => {
     const cases = await caseOfItsOwn()
-    await compare(['shown', '--cases', cases])
-    await truncate(await snapshotFile('ram'), 4096)
-    const again = await compare(['shown', '--cases', cases])
+    await compare(['shown', '--cases', cases, '--accel', 'tcg'])
+    await truncate(await snapshotFile(cases, 'ram'), 4096)
+    const again = await compare(['shown', '--cases', cases, '--accel', 'tcg'])
     expect(again.stderr).toContain('a cached snapshot was damaged and is made anew')
     expect(verdicts(again.results)).toEqual({base: 'shown'})
   })
 
   test('because QEMU does not take its state is made anew', {timeout: 5 * MINUTES}, async () => {
     const cases = await caseOfItsOwn()
-    await compare(['shown', '--cases', cases])
-    const state = await snapshotFile('state')
+    await compare(['shown', '--cases', cases, '--accel', 'tcg'])
+    const state = await snapshotFile(cases, 'state')
     await writeFile(state, 'another QEMU wrote this')
     const manifest = join(state, '../manifest.json')
     const text = await readFile(manifest, 'utf8')
     const {files} = JSON.parse(text) as {files: {state: {sha256: string}}}
     await writeFile(manifest, text.replace(files.state.sha256, await sha256File(state)))
-    const again = await compare(['shown', '--cases', cases])
+    const again = await compare(['shown', '--cases', cases, '--accel', 'tcg'])
     expect(again.stderr).toContain('a snapshot does not restore with this QEMU and is made anew')
     expect(verdicts(again.results)).toEqual({base: 'shown'})
   })
 })
 
-test('a full disk is one clear sentence', {timeout: 5 * MINUTES}, async (context) => {
+test('a full disk is one clear sentence', {timeout: 5 * MINUTES}, async ({skip}) => {
   const mount = await scratch()
   const tiny = 'mount -t tmpfs -o size=64m tmpfs "$1" && shift && exec "$@"'
   const probe = await execa('unshare', ['--user', '--map-root-user', '--mount', 'sh', '-c', tiny, 'sh', mount, 'true'], {reject: false})
-  if (probe.exitCode !== 0) return context.skip('this machine lets nobody mount a small file system')
+  if (probe.exitCode !== 0) return skip('this machine lets nobody mount a small file system')
   const command = ['node', BIN, 'build', 'livepatch', 'ipmr-loopback']
   const {exitCode, stderr, stdout} = await execa('unshare', ['--user', '--map-root-user', '--mount', 'sh', '-c', tiny, 'sh', mount, ...command], {
     reject: false,
