@@ -137,7 +137,13 @@ export async function describe(context: Context, apt: Apt, names: readonly strin
 export async function download(context: Context, apt: Apt, packages: readonly Package[], folder: string): Promise<void> {
   context.progress(`downloading ${packages.map(({name}) => name).join(', ')}`)
   const wanted = packages.map(({name, version}) => `${name}=${version}`)
-  await run('apt-get', [...apt.options, '-q', 'download', ...wanted], {cwd: folder, signal: context.signal})
+  try {
+    await run('apt-get', [...apt.options, '-q', 'download', ...wanted], {cwd: folder, signal: context.signal})
+  } catch (error) {
+    if (context.signal.aborted || !(error instanceof CouldNotRun) || error.message.includes('full')) throw error
+    // An archive keeps a version only until a newer one is out.
+    throw new CouldNotRun(`${packages[0]!.name} could not be downloaded: if the archive has a newer one, --refresh finds it`, error.detail)
+  }
 }
 
 /** The newest of some packages, by Debian's version order (deb-version(7)). */
