@@ -5,15 +5,7 @@ import {checkLinks} from '../../src/series/links.js'
 import {isGitFolder} from '../../src/series/safety.js'
 import {creation, fileWith, mail, read} from '../support/repository.js'
 import {scratch} from '../support/scratch.js'
-
-async function complaint(promise: Promise<unknown>): Promise<string> {
-  const error: unknown = await promise.then(
-    () => undefined,
-    (error: unknown) => error,
-  )
-  expect(error).toBeInstanceOf(InputError)
-  return (error as Error).message
-}
+import {complaint} from '../support/complaint.js'
 
 const refused = async (diff: string, where = /^series\.mbox: /) => {
   const message = await complaint(read(await fileWith(mail(diff))))

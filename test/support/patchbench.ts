@@ -1,22 +1,16 @@
 import {execa} from 'execa'
-import {cp, mkdir, mkdtemp, readdir, readFile, readlink, rm, writeFile} from 'node:fs/promises'
-import {tmpdir} from 'node:os'
+import {cp, mkdir, readdir, readFile, readlink, writeFile} from 'node:fs/promises'
 import {join} from 'node:path'
-import {onTestFinished} from 'vitest'
 import {projectPath} from '../../src/lib/project.js'
 import {type Result} from '../../src/run/results.js'
+import {scratch} from './scratch.js'
 
 export const BIN = projectPath('bin/patchbench')
 export const FIXTURES = projectPath('test/fixtures/cases')
 
 export type Compared = {exit: number; stdout: string; stderr: string; folder: string; results: Result[]}
 
-/** A folder that is gone when the test is over. */
-export async function scratch(): Promise<string> {
-  const folder = await mkdtemp(join(tmpdir(), 'patchbench-test-'))
-  onTestFinished(async () => await rm(folder, {recursive: true, force: true}))
-  return folder
-}
+export {scratch}
 
 /** Runs `patchbench compare --json` as a user would. */
 export async function compare(args: readonly string[], env: Record<string, string> = {}): Promise<Compared> {

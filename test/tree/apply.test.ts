@@ -2,22 +2,14 @@ import {readdirSync} from 'node:fs'
 import {chmod, mkdir, readdir, readFile, rename, symlink, writeFile} from 'node:fs/promises'
 import {join} from 'node:path'
 import {describe, expect, it} from 'vitest'
-import {InputError, Interrupted} from '../../src/lib/errors.js'
 import {applySeries, type ApplyOptions, type Applied} from '../../src/tree/apply.js'
 import {creation, fileWith, mail, numbered, read, type Repository, repository} from '../support/repository.js'
 import {contextIn, scratch} from '../support/scratch.js'
+import {Interrupted} from '../../src/lib/errors.js'
+import {complaint} from '../support/complaint.js'
 
 async function apply(repo: Repository, series: string, options: Partial<ApplyOptions> = {}): Promise<Applied> {
   return await applySeries(contextIn(await scratch()), await read(series), {git: repo.folder, ...options})
-}
-
-async function complaint(promise: Promise<unknown>): Promise<string> {
-  const error: unknown = await promise.then(
-    () => undefined,
-    (error: unknown) => error,
-  )
-  expect(error).toBeInstanceOf(InputError)
-  return (error as Error).message
 }
 
 const states = ({patches}: Applied) => patches.map(({state, files}) => [state, ...files.map(({state, hunks}) => [state, ...hunks.map(({state}) => state)].join(' '))])

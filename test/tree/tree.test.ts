@@ -1,21 +1,12 @@
 import {join} from 'node:path'
 import {describe, expect, it} from 'vitest'
-import {InputError} from '../../src/lib/errors.js'
 import {entriesOf, openTree, readBlob, resolveCommit} from '../../src/tree/tree.js'
 import {renamedTo} from '../../src/tree/renames.js'
 import {numbered, repository} from '../support/repository.js'
 import {scratch} from '../support/scratch.js'
+import {complaint} from '../support/complaint.js'
 
 const signal = new AbortController().signal
-
-async function complaint(promise: Promise<unknown>): Promise<string> {
-  const error: unknown = await promise.then(
-    () => undefined,
-    (error: unknown) => error,
-  )
-  expect(error).toBeInstanceOf(InputError)
-  return (error as Error).message
-}
 
 describe('a tree', () => {
   it('is found from a folder of it', async () => {
