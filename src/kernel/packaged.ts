@@ -1,17 +1,15 @@
-import {chmod, mkdir, readdir, readFile, rename, rm, writeFile} from 'node:fs/promises'
+import {chmod, mkdir, readdir, readFile, rm, writeFile} from 'node:fs/promises'
 import {join} from 'node:path'
+import {type Apt, describe, download, findPackages, newest, openApt, type Package} from '../lib/apt.js'
 import {artefact} from '../lib/cache.js'
 import {type Context} from '../lib/context.js'
 import {CouldNotRun, InputError} from '../lib/errors.js'
 import {keyOf} from '../lib/hash.js'
+import {remembered} from '../lib/memory.js'
 import {lastLines, run} from '../lib/process.js'
-import {type Apt, describe, download, findPackages, newest, openApt, type Package} from './apt.js'
 import {type Kernel, type KernelHeaders, type KernelImage, lineOf} from './kernel.js'
 
 type Resolved = {release: string; version: string; image: Package; headers: Package[]}
-
-/** How long the choice of the newest kernel of a line is kept, in ms. */
-const KEPT = 7 * 24 * 3600 * 1000
 
 /**
  * The newest stock Debian kernel of a line (`6.12`), or an exact version
@@ -23,7 +21,9 @@ export async function packagedKernel(context: Context, wanted: string, refresh =
   if (!/^\d+\.\d+(\.\d+)?$/.test(wanted)) {
     throw new InputError(`'${wanted}' is no kernel line: give one like 6.12, or a version like 6.12.117`)
   }
-  const resolved = await resolve(context, wanted, refresh)
+  const resolved = await remembered(context, join('kernel', `newest-${wanted}`), refresh, async () => {
+    return await lookUp(context, await openApt(context, {refresh}), wanted)
+  })
   const {release, version, image, headers} = resolved
   const upstream = version.replace(/-.*$/, '')
   const key = keyOf({image, headers})
@@ -38,30 +38,8 @@ export async function packagedKernel(context: Context, wanted: string, refresh =
   }
 }
 
-async function resolve(context: Context, wanted: string, refresh: boolean): Promise<Resolved> {
-  const memory = join(context.cache, 'kernel', `newest-${wanted}.json`)
-  const known = refresh ? undefined : await recall(memory)
-  if (known) return known
-  const apt = await openApt(context, refresh)
-  const resolved = await lookUp(context, apt, wanted)
-  await mkdir(join(context.cache, 'kernel'), {recursive: true})
-  const unfinished = `${memory}.${process.pid}`
-  await writeFile(unfinished, JSON.stringify({at: Date.now(), resolved}))
-  await rename(unfinished, memory)
-  return resolved
-}
-
-async function recall(memory: string): Promise<Resolved | undefined> {
-  try {
-    const {at, resolved} = JSON.parse(await readFile(memory, 'utf8')) as {at: number; resolved: Resolved}
-    return Date.now() - at < KEPT ? resolved : undefined
-  } catch {
-    return undefined
-  }
-}
-
 async function lookUp(context: Context, apt: Apt, wanted: string): Promise<Resolved> {
-  const images = await findPackages(context, apt, /^linux-image-\d[\w.+]*(-\d+)?-amd64-unsigned$/)
+  const images = await findPackages(context, apt, 'linux-image-', /^linux-image-\d[\w.+]*(-\d+)?-amd64-unsigned$/)
   const ofLine = images.filter(({version}) => version.startsWith(`${wanted}.`) || version.startsWith(`${wanted}-`))
   if (ofLine.length === 0) {
     const lines = [...new Set(images.map(({version}) => lineOf(version)))].sort().join(', ')

@@ -1,6 +1,6 @@
 import {readFile, rename, rm, stat, writeFile} from 'node:fs/promises'
 import {join} from 'node:path'
-import {openApt} from '../kernel/apt.js'
+import {openApt} from '../lib/apt.js'
 import {artefact} from '../lib/cache.js'
 import {type Context} from '../lib/context.js'
 import {CouldNotRun, InputError} from '../lib/errors.js'

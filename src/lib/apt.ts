@@ -1,9 +1,9 @@
 import {mkdir, readFile, rename, stat, writeFile} from 'node:fs/promises'
 import {join} from 'node:path'
-import {type Context} from '../lib/context.js'
-import {CouldNotRun, InputError} from '../lib/errors.js'
-import {withLock} from '../lib/lock.js'
-import {run} from '../lib/process.js'
+import {type Context} from './context.js'
+import {CouldNotRun, InputError} from './errors.js'
+import {withLock} from './lock.js'
+import {run} from './process.js'
 
 /** A package as the signed lists describe it. */
 export type Package = {name: string; version: string; sha256: string}
@@ -22,21 +22,29 @@ const KEYRING = '/usr/share/keyrings/debian-archive-keyring.gpg'
 /** How long package lists count as fresh, in ms. */
 const FRESH = 7 * 24 * 3600 * 1000
 
+export type AptOptions = {
+  /** Fetches the package lists anew. */
+  refresh?: boolean | undefined
+  /** Another suite of the machine's archive, `unstable`; the machine's own where none is named. */
+  suite?: string | undefined
+}
+
 /**
- * Opens the private apt state, with lists not older than a week; `refresh`
- * fetches them anew. The system's own lists are neither read nor written, so
- * this works for an ordinary user; signatures are checked as always.
+ * Opens the private apt state of a suite, with lists not older than a week.
+ * The system's own lists are neither read nor written, so this works for an
+ * ordinary user; signatures are checked as always.
  *
  * When the archive cannot be reached, lists that are there are used, with a word about it.
  */
-export async function openApt(context: Context, refresh = false): Promise<Apt> {
-  const root = join(context.cache, 'apt')
+export async function openApt(context: Context, {refresh = false, suite: other}: AptOptions = {}): Promise<Apt> {
+  const root = join(context.cache, other === undefined ? 'apt' : `apt-${other}`)
   return withLock(`${root}.lock`, context.signal, async () => {
-    const suite = await hostSuite()
-    const apt: Apt = {suite, sources: join(root, 'sources.list'), options: aptOptions(root)}
+    const own = await hostSuite()
+    const apt: Apt = {suite: other ?? own, sources: join(root, 'sources.list'), options: aptOptions(root)}
     for (const folder of ['lists/partial', 'archives/partial', 'etc']) await mkdir(join(root, folder), {recursive: true})
     await writeFile(join(root, 'status'), '')
-    await writeFile(apt.sources, await hostSources(context, suite))
+    const sources = await hostSources(context, own)
+    await writeFile(apt.sources, await sourcesList(other === undefined ? sources : sourcesOf(other, sources, own)))
     if (refresh || !(await isFresh(join(root, 'updated')))) await update(context, apt, root)
     return apt
   })
@@ -65,19 +73,33 @@ async function hostSuite(): Promise<string> {
   return codename
 }
 
-/** The machine's own package sources for its suite, in the one-line style of sources.list(5). */
-async function hostSources(context: Context, suite: string): Promise<string> {
+type ArchiveSource = {site: string; release: string; component: string}
+
+/** The machine's own package sources for its suite. */
+async function hostSources(context: Context, suite: string): Promise<ArchiveSource[]> {
   const format = '$(SITE)\t$(RELEASE)\t$(COMPONENT)'
-  const keys = (await stat(KEYRING).catch(() => undefined)) ? `[signed-by=${KEYRING}] ` : ''
   const {stdout} = await run('apt-get', ['indextargets', '--format', format, 'Created-By: Packages'], {signal: context.signal})
-  const lines = new Set<string>()
-  for (const line of stdout.split('\n')) {
-    const [site, release, component] = line.split('\t')
-    if (release !== suite && !release?.startsWith(`${suite}-`) && !release?.startsWith(`${suite}/`)) continue
-    lines.add(`deb ${keys}${site} ${release} ${component}`)
-  }
-  if (lines.size === 0) throw new CouldNotRun(`apt on this machine has no source for ${suite}: add one to /etc/apt/sources.list.d`)
-  return [...lines, ''].join('\n')
+  const sources = stdout.split('\n').flatMap((line) => {
+    const [site = '', release = '', component = ''] = line.split('\t')
+    return release === suite || release.startsWith(`${suite}-`) || release.startsWith(`${suite}/`) ? [{site, release, component}] : []
+  })
+  if (sources.length === 0) throw new CouldNotRun(`apt on this machine has no source for ${suite}: add one to /etc/apt/sources.list.d`)
+  return sources
+}
+
+/** Another suite where the machine's own is; what it is asked for is all in main. */
+export function sourcesOf(suite: string, sources: readonly ArchiveSource[], own: string): ArchiveSource[] {
+  // A security archive, which has suites of its own, says more than the bare name.
+  const archive = sources.find(({release}) => release === own)
+  if (!archive) throw new CouldNotRun(`apt on this machine has no source for ${own} itself: add one to /etc/apt/sources.list.d`)
+  return [{site: archive.site, release: suite, component: 'main'}]
+}
+
+/** Package sources in the one-line style of sources.list(5). */
+async function sourcesList(sources: readonly ArchiveSource[]): Promise<string> {
+  const keys = (await stat(KEYRING).catch(() => undefined)) ? `[signed-by=${KEYRING}] ` : ''
+  const lines = sources.map(({site, release, component}) => `deb ${keys}${site} ${release} ${component}`)
+  return [...new Set(lines), ''].join('\n')
 }
 
 async function isFresh(stamp: string): Promise<boolean> {
@@ -89,7 +111,7 @@ async function isFresh(stamp: string): Promise<boolean> {
 }
 
 async function update(context: Context, apt: Apt, root: string): Promise<void> {
-  context.progress('fetching package lists')
+  context.progress(`fetching the package lists of ${apt.suite}`)
   const stamp = join(root, 'updated')
   try {
     await run('apt-get', [...apt.options, '-q', 'update', '-o', 'APT::Update::Error-Mode=any'], {signal: context.signal})
@@ -98,15 +120,19 @@ async function update(context: Context, apt: Apt, root: string): Promise<void> {
   } catch (error) {
     if (context.signal.aborted || !(error instanceof CouldNotRun)) throw error
     if (!(await stat(stamp).catch(() => undefined))) {
-      throw new CouldNotRun('the package lists could not be fetched: is the archive reachable from here?', error.detail)
+      throw new CouldNotRun(`the package lists of ${apt.suite} could not be fetched: is the archive reachable from here?`, error.detail)
     }
     context.progress('the archive cannot be reached: using the package lists of last time')
   }
 }
 
-/** Every package whose name matches, in its newest version. */
-export async function findPackages(context: Context, apt: Apt, pattern: RegExp): Promise<Package[]> {
-  const {stdout} = await run('apt-cache', [...apt.options, 'pkgnames', 'linux-'], {signal: context.signal})
+/**
+ * Every package whose name matches, in its newest version.
+ *
+ * @param prefix what all such names begin with, which spares reading the others
+ */
+export async function findPackages(context: Context, apt: Apt, prefix: string, pattern: RegExp): Promise<Package[]> {
+  const {stdout} = await run('apt-cache', [...apt.options, 'pkgnames', prefix], {signal: context.signal})
   const names = stdout.split('\n').filter((name) => pattern.test(name))
   return names.length === 0 ? [] : describe(context, apt, names)
 }
