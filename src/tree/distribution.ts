@@ -2,10 +2,11 @@ import {mkdir, readdir} from 'node:fs/promises'
 import {join} from 'node:path'
 import {type Apt, download, findPackages, openApt, type Package} from '../lib/apt.js'
 import {type Context} from '../lib/context.js'
-import {CouldNotRun, InputError} from '../lib/errors.js'
+import {InputError} from '../lib/errors.js'
 import {remembered} from '../lib/memory.js'
 import {run} from '../lib/process.js'
 import {type Pristine, pristine} from './pristine.js'
+import {unpackTarball} from './tarball.js'
 
 /** Where lines are that the machine's own suite is too old for. */
 const NEWER = 'unstable'
@@ -43,15 +44,11 @@ async function sources(context: Context, apt: Apt): Promise<Package[]> {
 
 /** The tree of the tarball that the package holds. */
 async function unpack(context: Context, {package: one, suite}: Chosen, into: string): Promise<string> {
-  const [archives, contents, files] = ['archives', 'contents', 'files'].map((name) => join(into, name)) as [string, string, string]
-  for (const folder of [archives, contents, files]) await mkdir(folder)
+  const [archives, contents] = [join(into, 'archives'), join(into, 'contents')]
+  for (const folder of [archives, contents]) await mkdir(folder)
   await download(context, await openApt(context, {suite}), [one], archives)
   context.progress(`unpacking ${one.name} ${one.version}`)
   const [archive = ''] = await readdir(archives)
   await run('dpkg-deb', ['--extract', join(archives, archive), contents], {signal: context.signal})
-  const tarball = join(contents, 'usr/src', `${one.name}.tar.xz`)
-  await run('tar', ['--extract', '--no-same-owner', '--no-same-permissions', '--file', tarball, '--directory', files], {signal: context.signal})
-  const [top, ...others] = await readdir(files)
-  if (top === undefined || others.length > 0) throw new CouldNotRun(`the tarball of ${one.name} is not as expected: it has no single folder`)
-  return join(files, top)
+  return await unpackTarball(context.signal, join(contents, 'usr/src', `${one.name}.tar.xz`), into)
 }

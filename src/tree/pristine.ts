@@ -47,7 +47,7 @@ export async function pristine(
     const folder = join(into, 'files')
     await mkdir(folder)
     const top = await unpack(folder)
-    context.progress(`making a git repository of ${message}`)
+    context.progress('making a git repository of the files')
     await commitAll(context.signal, join(into, 'pristine.git'), top, message)
     await rm(folder, {recursive: true})
   })
@@ -100,7 +100,7 @@ async function borrow(signal: AbortSignal, directory: string, source: string, co
 }
 
 /** A bare repository in which nothing is done to the bytes of a file. */
-async function initialise(signal: AbortSignal, repository: string): Promise<void> {
+export async function initialise(signal: AbortSignal, repository: string): Promise<void> {
   await mkdir(join(repository, 'info'), {recursive: true})
   await git(repository, ['init', '--quiet', '--bare', '--template=', '.'], {signal})
   await git(repository, ['symbolic-ref', 'HEAD', BRANCH], {signal})

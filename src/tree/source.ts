@@ -1,8 +1,12 @@
+import {stat} from 'node:fs/promises'
 import {type Context} from '../lib/context.js'
 import {InputError} from '../lib/errors.js'
 import {git} from '../lib/git.js'
 import {packagedSource} from './distribution.js'
 import {type Kind, recognise} from './kinds.js'
+import {isRemote, remoteSource} from './remote.js'
+import {tarballSource} from './tarball.js'
+import {openTree, resolveCommit, type Tree} from './tree.js'
 
 export {checkOut} from './checkout.js'
 
@@ -52,11 +56,39 @@ export async function sourceTree(context: Context, wanted: WantedSource): Promis
 }
 
 async function find(context: Context, wanted: WantedSource): Promise<Found> {
-  if (wanted.line !== undefined && wanted.tree === 'linux') return await fromDistribution(context, wanted.line, wanted.refresh)
-  throw new InputError(`the distribution has no source of ${wanted.tree}: name a clone, a URL or a tarball`)
-}
-
-async function fromDistribution(context: Context, line: string, refresh = false): Promise<Found> {
+  const {tree, line, from, base, refresh = false} = wanted
+  if (from !== undefined) return await findFrom(context, from, base, refresh)
+  if (tree !== 'linux') throw new InputError(`the distribution has no source of ${tree}: name a clone, a URL or a tarball`)
+  if (line === undefined) throw new InputError('no source is named: name a kernel line, a git folder, a URL or a tarball')
+  if (base !== undefined) throw new InputError(`--base ${base}: the distribution's source of ${line} has no history to choose from: leave --base out`)
   const {package: one, directory, commit} = await packagedSource(context, line, refresh)
   return {where: `${one.name} ${one.version}`, directory, commit, origin: {[one.name]: `${one.version} sha256:${one.sha256}`}}
+}
+
+async function findFrom(context: Context, from: string, base: string | undefined, refresh: boolean): Promise<Found> {
+  const found = await stat(from).catch(() => undefined)
+  if (!found && isRemote(from)) return await fromUrl(context, from, base, refresh)
+  if (!found) throw new InputError(`--source ${from} is not there: name a kernel line like 6.12, a git folder, a URL or a tarball`)
+  if (found.isDirectory()) return await fromFolder(context, from, base)
+  if (base !== undefined) throw new InputError(`--base ${base}: a tarball has no history to choose from: leave --base out`)
+  const {directory, commit, sha256} = await tarballSource(context, from)
+  return {where: `--source ${from}`, directory, commit, origin: {tarball: `sha256:${sha256}`}}
+}
+
+async function fromUrl(context: Context, url: string, base: string | undefined, refresh: boolean): Promise<Found> {
+  const {directory, commit, shown} = await remoteSource(context, url, base, refresh)
+  return {where: `--source ${shown}`, directory, commit, origin: {git: commit, url: shown}}
+}
+
+async function fromFolder(context: Context, folder: string, base = 'HEAD'): Promise<Found> {
+  const tree = await openTree(context.signal, folder, '--source')
+  const commit = await resolveCommit(context.signal, tree, base)
+  if (await isChanged(context.signal, tree)) context.progress(`${tree.directory} has changes that are not committed: they are not part of what is used`)
+  return {where: `--source ${folder}`, directory: tree.directory, commit, origin: {git: commit}}
+}
+
+async function isChanged(signal: AbortSignal, tree: Tree): Promise<boolean> {
+  if (tree.bare) return false
+  const {stdout} = await git(tree.directory, ['status', '--porcelain', '--untracked-files=no', '--ignore-submodules'], {signal})
+  return stdout !== ''
 }

@@ -17,21 +17,22 @@ export type Entry = {mode: string; oid: string}
 /**
  * The git tree at a folder.
  *
+ * @param option with which the user named it
  * @throws InputError when there is none that git would work in
  */
-export async function openTree(signal: AbortSignal, path: string): Promise<Tree> {
+export async function openTree(signal: AbortSignal, path: string, option = '--git'): Promise<Tree> {
   const folder = resolve(path)
   const found = await stat(folder).catch(() => undefined)
-  if (!found?.isDirectory()) throw new InputError(`--git ${path} is not a folder: name the folder of a git tree`)
+  if (!found?.isDirectory()) throw new InputError(`${option} ${path} is not a folder: name the folder of a git tree`)
   const asked = await git(folder, ['rev-parse', '--is-bare-repository', '--git-common-dir'], {signal, allowedExits: [0, 128]})
   if (asked.exitCode !== 0) {
     const why = asked.stderr.split('\n').find((line) => line.startsWith('fatal: '))?.slice('fatal: '.length) ?? 'git does not say why'
-    throw new InputError(`--git ${path} is not a git tree that can be used (${why}): name the folder of one`)
+    throw new InputError(`${option} ${path} is not a git tree that can be used (${why}): name the folder of one`)
   }
   const [bare, common = ''] = asked.stdout.split('\n')
   if (bare === 'true') return {directory: folder, bare: true, common: await realpath(resolve(folder, common))}
   const top = await git(folder, ['rev-parse', '--show-toplevel'], {signal, allowedExits: [0, 128]})
-  if (top.exitCode !== 0) throw new InputError(`--git ${path} is inside a .git folder: name the tree that it belongs to`)
+  if (top.exitCode !== 0) throw new InputError(`${option} ${path} is inside a .git folder: name the tree that it belongs to`)
   return {directory: top.stdout, bare: false, common: await realpath(resolve(folder, common))}
 }
 
