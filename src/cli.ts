@@ -6,9 +6,9 @@ import {type Context} from './lib/context.js'
 import {CouldNotRun, describeSystemError, EXIT, InputError, Interrupted, systemCode} from './lib/errors.js'
 import {projectPath} from './lib/project.js'
 import {printable} from './lib/text.js'
+import {type ApplyCommandOptions} from './commands/apply.js'
 import {type CompareOptions} from './commands/compare.js'
 import {type ShellOptions} from './commands/shell.js'
-import {type ApplyOptions} from './tree/apply.js'
 
 const {version} = JSON.parse(readFileSync(projectPath('package.json'), 'utf8')) as {version: string}
 const VARIANTS = ['base', 'livepatched', 'reverted']
@@ -88,13 +88,16 @@ withKernelOptions(program.command('shell'))
 
 program
   .command('apply')
-  .description('apply a series to a git tree of yours, in a worktree of its own, and explain what does not fit')
+  .description('apply a series to a tree, in a worktree of its own, and explain what does not fit')
   .argument('<series...>', 'an mbox, a folder of patches, or patch files')
-  .requiredOption('--git <folder>', 'the git tree')
+  .option('--git <folder>', 'a git tree of yours')
+  .option('--source <line|url|tarball>', "or the distribution's source of a kernel line (6.12), a git URL, a tarball")
+  .addOption(new Option('--tree <tree>', 'what is in --source').choices(['linux', 'firewall4']).default('linux'))
   .option('--base <rev>', 'the commit to apply to; default what is checked out')
   .option('--in-place', 'apply on the checked-out branch; it stays as it is unless all of the series applies')
+  .option('--refresh', 'look for a newer --source now')
   .option('--json', 'print JSON')
-  .action(async (paths: string[], options: ApplyOptions & {json?: boolean}) => {
+  .action(async (paths: string[], options: ApplyCommandOptions) => {
     const {applyCommand} = await import('./commands/apply.js')
     finish(await applyCommand(context, paths, options))
   })

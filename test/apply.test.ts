@@ -5,6 +5,7 @@ import {beforeAll, describe, expect, it} from 'vitest'
 import {projectPath} from '../src/lib/project.js'
 import {creation, fileWith, mail, numbered, type Repository, repository} from './support/repository.js'
 import {scratch, until} from './support/scratch.js'
+import {LINUX, tarballOf} from './support/tarball.js'
 
 beforeAll(async () => {
   await execa('npm', ['run', '--silent', 'prepare'], {cwd: projectPath()})
@@ -94,7 +95,12 @@ describe('patchbench apply', () => {
     const hostile = await fileWith(mail(creation('../x'), {subject: '[PATCH] \u001b[2Jclear'}))
     for (const [args, sentence] of [
       [[hostile, '--git', repo.folder], /series\.mbox: \.\.\/x leads outside the tree/],
-      [[folder], /required option '--git <folder>' not specified/],
+      [[folder], /no tree is named: add --git <folder>, or --source/],
+      [[folder, '--git', repo.folder, '--source', '6.12'], /--git and --source name a tree each: leave one of them out/],
+      [[folder, '--source', '6.12', '--in-place'], /--in-place works on a branch of yours: name its tree by --git/],
+      [[folder, '--source', '6.12.117'], /'6\.12\.117' is no kernel line: give one like 6\.12/],
+      [[folder, '--source', repo.folder], /is no tree of linux: it has no Makefile at its top/],
+      [[folder, '--source', 'ext::sh -c x'], /is no address that is fetched from/],
       [[folder, '--git', '/none'], /--git \/none is not a folder/],
       [[folder, '--git', repo.folder, '--base', 'none'], /--base none is no commit/],
       [['/none', '--git', repo.folder], /the series \/none is not there/],
@@ -120,6 +126,25 @@ describe('patchbench apply', () => {
     expect(exitCode).toBe(0)
     expect(stdout).toContain(`applied on main: tree ${await repo.git('rev-parse', 'main^{tree}')}, commit ${await repo.git('rev-parse', 'main')}`)
     expect(await repo.git('status', '--porcelain')).toBe('')
+  })
+
+  it('takes a tarball, a URL or a folder for --source, and names the tree', async () => {
+    const repo = await repository(LINUX)
+    const folder = await repo.series([{Kbuild: 'changed\n'}], {titles: ['one']})
+    for (const source of [await tarballOf(repo.folder), `file://${repo.folder}`, repo.folder]) {
+      const {stdout, stderr, exitCode} = await apply([folder, '--source', source])
+      expect(exitCode, stderr).toBe(0)
+      expect(stdout).toMatch(/^on [\da-f]{12} of linux 6\.12\.7\n1\/1  applies: one  \(0001-one\.patch\)\n       Kbuild: fits\n\napplied: tree /)
+    }
+  })
+
+  it('takes a firewall4 for --source where that is said, at --base', async () => {
+    const repo = await repository({'root/usr/share/firewall4/main.uc': 'x\n'})
+    const folder = await repo.series([{'root/usr/share/firewall4/main.uc': 'y\n'}])
+    await repo.git('tag', 'fits')
+    await repo.commit({'root/usr/share/firewall4/main.uc': 'z\n'})
+    expect((await apply([folder, '--source', `file://${repo.folder}`, '--tree', 'firewall4'])).exitCode).toBe(1)
+    expect((await apply([folder, '--source', `file://${repo.folder}`, '--tree', 'firewall4', '--base', 'fits'])).exitCode).toBe(0)
   })
 
   it('ends on Ctrl-C with nothing left behind, exit 130', async () => {

@@ -19,9 +19,9 @@ export function applyJson({applied, base, tree, commit, branch, cover, patches}:
 
 /** What came of a series, for a reader: what fits in a line, what does not with the place where it might belong. */
 export function applyText(result: Applied): string {
-  const {patches, base, directory} = result
+  const {patches, base, where} = result
   const lines = patches.flatMap((patch, index) => patchLines(patch, `${index + 1}/${patches.length}`))
-  return printable([`on ${base.slice(0, 12)} of ${directory}`, ...lines, '', ending(result)].join('\n'))
+  return printable([`on ${base.slice(0, 12)} of ${where}`, ...lines, '', ending(result)].join('\n'))
 }
 
 function patchLines({subject, state, where, words, files}: PatchReport, number: string): string[] {
