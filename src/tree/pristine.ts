@@ -84,9 +84,9 @@ async function workingRepository(context: Context, key: string, source: string):
 
 /** Whether the branch is where it was made, and its objects can be read. */
 async function has(signal: AbortSignal, directory: string, commit: string): Promise<boolean> {
-  const words = [`--git-dir=${directory}`, 'rev-parse', '--verify', '--quiet', `${BRANCH}^{tree}`, BRANCH]
-  const {stdout} = await git('/', words, {signal, allowedExits: [0, 1, 128]})
-  return stdout.split('\n')[1] === commit
+  const words = [`--git-dir=${directory}`, 'rev-parse', BRANCH, `${BRANCH}^{tree}`]
+  const {stdout, exitCode} = await git('/', words, {signal, allowedExits: [0, 128]})
+  return exitCode === 0 && stdout.split('\n')[0] === commit
 }
 
 async function borrow(signal: AbortSignal, directory: string, source: string, commit: string): Promise<void> {

@@ -81,12 +81,11 @@ async function fetch(context: Context, directory: string, {url, shown, revision,
   const env = {GIT_ALLOW_PROTOCOL: PROTOCOLS.join(':')}
   const {exitCode, all} = await git(directory, words, {signal, env, allowedExits: 'any'}, IMPATIENT)
   if (exitCode === 0) return
-  const detail = all.replaceAll(url, shown)
-  if (all.includes('No space left on device')) throw new CouldNotRun('git fetch found the disk full: free some space', detail)
-  if (/couldn't find remote ref|not our ref|unadvertised object/i.test(detail)) {
+  if (all.includes('No space left on device')) throw new CouldNotRun('git fetch found the disk full: free some space', all)
+  if (/couldn't find remote ref|not our ref|unadvertised object/i.test(all)) {
     throw new InputError(`--base ${revision} is not in ${shown}: name a branch, a tag or a full hash that is there`)
   }
-  throw new CouldNotRun(`${shown} could not be fetched from: a local clone can be named instead`, detail)
+  throw new CouldNotRun(`${shown} could not be fetched from: a local clone can be named instead`, all)
 }
 
 /** What a fetch that was killed leaves in the way of the next; the lock is ours. */

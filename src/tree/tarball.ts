@@ -30,8 +30,8 @@ export async function tarballSource(context: Context, path: string): Promise<Pri
 export async function unpackTarball(signal: AbortSignal, path: string, into: string): Promise<string> {
   const folder = join(into, 'tarball')
   await mkdir(folder)
-  // A name with a colon would be another machine's; owners and modes are those of whoever packed it.
-  const options = ['--force-local', '--no-same-owner', '--no-same-permissions', '--directory', folder]
+  // Owners and modes would be those of whoever packed it. The path is absolute: a name with a colon would be another machine's.
+  const options = ['--no-same-owner', '--no-same-permissions', '--directory', folder]
   await run('tar', ['--extract', ...options, '--file', resolve(path)], {signal})
   const [first, ...others] = await readdir(folder, {withFileTypes: true})
   return first?.isDirectory() && others.length === 0 ? join(folder, first.name) : folder

@@ -1,6 +1,6 @@
 import {execa} from 'execa'
 import {chmod, mkdir, readdir, readFile, readlink, rm, stat, symlink, writeFile} from 'node:fs/promises'
-import {join} from 'node:path'
+import {dirname, join} from 'node:path'
 import {describe, expect, it} from 'vitest'
 import {CouldNotRun} from '../../src/lib/errors.js'
 import {applySeries} from '../../src/tree/apply.js'
@@ -125,6 +125,17 @@ describe('a tarball', () => {
     expect(await linux(await tarballOf(await folderOf(LINUX), name), {}, contextIn(await scratch()))).toMatchObject({version: '6.12.7'})
   })
 
+  it('may be named from its own folder', async () => {
+    const tarball = await tarballOf(await folderOf(LINUX), 'with:colon.tar')
+    const before = process.cwd()
+    process.chdir(dirname(tarball))
+    try {
+      expect(await linux('with:colon.tar', {}, contextIn(await scratch()))).toMatchObject({version: '6.12.7'})
+    } finally {
+      process.chdir(before)
+    }
+  })
+
   it('is one pack, and made once', async () => {
     const [tarball, context] = [await tarballOf(await awkward()), contextIn(await scratch())]
     const first = await linux(tarball, {}, context)
@@ -150,7 +161,8 @@ describe('a tarball', () => {
 
   it('takes a series, and its artefact stays as it was made', async () => {
     const context = contextIn(await scratch())
-    const source = await linux(await tarballOf(await folderOf(LINUX)), {}, context)
+    const tarball = await tarballOf(await folderOf(LINUX))
+    const source = await linux(tarball, {}, context)
     const before = await sealed(context.cache)
     const repo = await repository(LINUX)
     // The second patch takes back the first, so that git writes what the artefact has already.
@@ -159,6 +171,9 @@ describe('a tarball', () => {
     expect(applied).toMatchObject({applied: true, base: source.commit})
     expect(await gitIn(source, 'show', `${applied.commit}:new.c`)).toBe('x')
     expect(await sealed(context.cache)).toEqual(before)
+    // What was applied is there still when the source is asked for again.
+    expect(await linux(tarball, {}, context)).toEqual(source)
+    expect(await gitIn(source, 'show', `${applied.commit}:Kbuild`)).toBe(LINUX.Kbuild.trim())
   })
 
   it('is made anew where its artefact or its repository was damaged', async () => {
