@@ -40,6 +40,7 @@ export function cacheDirectory(env: NodeJS.ProcessEnv = process.env): string {
  * @param key from keyOf(inputs)
  * @param inputs what the key was made of, kept for the reader of the manifest
  * @param make writes the artefact's files into the folder that it is given
+ * @param counts which files are kept under a checksum, by path; all of them where it is left out
  */
 export async function artefact(
   context: Context,
@@ -47,20 +48,20 @@ export async function artefact(
   key: string,
   inputs: unknown,
   make: (directory: string) => Promise<void>,
+  counts: (path: string) => boolean = () => true,
 ): Promise<Artefact> {
   const directory = join(context.cache, kind, key)
   const present = await open(directory)
   if (present) return present
   const wait = () => context.progress(`waiting: this ${kind} is being made already`)
-  return withLock(`${directory}.lock`, context.signal, async () => await build(context, kind, directory, inputs, make), wait)
+  return withLock(`${directory}.lock`, context.signal, async () => await build(context, kind, directory, {inputs, make, counts}), wait)
 }
 
 async function build(
   context: Context,
   kind: string,
   directory: string,
-  inputs: unknown,
-  make: (directory: string) => Promise<void>,
+  {inputs, make, counts}: {inputs: unknown; make: (directory: string) => Promise<void>; counts: (path: string) => boolean},
 ): Promise<Artefact> {
   const madeMeanwhile = await open(directory)
   if (madeMeanwhile) return madeMeanwhile
@@ -71,7 +72,7 @@ async function build(
     await rm(partial, {recursive: true, force: true})
     await mkdir(partial, {recursive: true})
     await make(partial)
-    const manifest: Manifest = {inputs, files: await seal(partial)}
+    const manifest: Manifest = {inputs, files: await seal(partial, counts)}
     await writeFile(join(partial, MANIFEST), JSON.stringify(manifest, null, 1))
     await rename(partial, directory)
     return {directory, files: checksums(manifest)}
@@ -117,11 +118,11 @@ function checksums(manifest: Manifest): Record<string, string> {
   return Object.fromEntries(Object.entries(manifest.files).map(([path, {sha256}]) => [path, sha256]))
 }
 
-async function seal(directory: string): Promise<Record<string, FileSeal>> {
+async function seal(directory: string, counts: (path: string) => boolean): Promise<Record<string, FileSeal>> {
   const files: Record<string, FileSeal> = {}
   for (const entry of await readdir(directory, {recursive: true, withFileTypes: true})) {
-    if (!entry.isFile()) continue
     const path = join(entry.parentPath, entry.name)
+    if (!entry.isFile() || !counts(relative(directory, path))) continue
     files[relative(directory, path)] = {sha256: await sha256File(path), stat: (await identity(path)) ?? ''}
   }
   return files
