@@ -1,6 +1,9 @@
 import {Listr, ListrLogger, ProcessOutput, SimpleRenderer} from 'listr2'
 import {type Context} from './context.js'
 
+/** How often plain lines say how far something is, in ms. */
+const PAUSE = 20_000
+
 export type Task<T> = {title: string; run: (context: Context) => Promise<T>}
 
 /**
@@ -15,7 +18,7 @@ export async function runTasks<T>(context: Context, tasks: readonly Task<T>[]): 
     title: task.title,
     task: async (_: unknown, line: {output: string}) => {
       try {
-        const progress = (text: string) => void (line.output = text)
+        const progress = paced(live, (text) => void (line.output = text))
         results.set(task, await task.run({...context, progress}))
       } catch (error) {
         failures.push(error)
@@ -23,12 +26,25 @@ export async function runTasks<T>(context: Context, tasks: readonly Task<T>[]): 
       }
     },
   }))
-  const options = {concurrent: true, exitOnError: false, collectErrors: false as const, registerSignalListeners: false}
   // A terminal that says it has no columns (some CI) cannot redraw lines.
-  await (process.stderr.isTTY && process.stderr.columns > 0 ? liveList(shown, options) : plainList(shown, options)).run()
+  const live = process.stderr.isTTY && process.stderr.columns > 0
+  const options = {concurrent: true, exitOnError: false, collectErrors: false as const, registerSignalListeners: false}
+  await (live ? liveList(shown, options) : plainList(shown, options)).run()
   context.signal.throwIfAborted()
   if (failures.length > 0) throw failures[0]
   return tasks.map((task) => results.get(task)!)
+}
+
+/** Where lines are not redrawn, what differs from the last one only in a count is said now and then. */
+function paced(live: boolean, say: (text: string) => void): (text: string) => void {
+  if (live) return say
+  let last = {shape: '', at: 0}
+  return (text) => {
+    const shape = text.replace(/\d+/g, 'N')
+    if (shape === last.shape && Date.now() - last.at < PAUSE) return
+    last = {shape, at: Date.now()}
+    say(text)
+  }
 }
 
 type Shown = {title: string; task: (_: unknown, line: {output: string}) => Promise<void>}
