@@ -24,6 +24,8 @@ export type KernelImage = {
   modules: string
   /** The kernel's .config, where it is known. */
   config?: string
+  /** What a reader of a verdict on it has to know. */
+  notes?: string[]
 }
 
 export type KernelHeaders = {build: string; /** Rewritten to `.` in what the compiler writes. */ prefix: string}

@@ -4,6 +4,7 @@ import {availableParallelism} from 'node:os'
 import {join} from 'node:path'
 import {type Livepatch} from '../case/case.js'
 import {type Kernel} from '../kernel/kernel.js'
+import {compilerVersion, firstError} from '../kernel/make.js'
 import {artefact} from '../lib/cache.js'
 import {type Context} from '../lib/context.js'
 import {CouldNotRun, InputError} from '../lib/errors.js'
@@ -27,7 +28,7 @@ export async function buildLivepatch(context: Context, livepatch: Livepatch, ker
   const object = `${module.replaceAll('_', '-')}.c`
   if (!(object in sources)) throw new InputError(`${source} holds no ${object}, the source of module ${module}`)
   const kbuild = await renderKbuild(kernel.release, object.replace(/c$/, 'o'))
-  const inputs = {kernel: kernel.key, sources, kbuild: sha256(kbuild), compiler: await compiler(context), steps: 1}
+  const inputs = {kernel: kernel.key, sources, kbuild: sha256(kbuild), compiler: await compilerVersion(context), steps: 1}
   const built = await artefact(context, 'module', keyOf(inputs), inputs, async (into) => {
     context.progress(`building ${module} for ${kernel.label}`)
     const scratch = join(into, 'build')
@@ -52,11 +53,6 @@ async function renderKbuild(release: string, object: string): Promise<string> {
   return Handlebars.compile(template, {noEscape: true, strict: true})({release, object})
 }
 
-async function compiler(context: Context): Promise<string> {
-  const {stdout} = await run('gcc', ['--version'], {signal: context.signal})
-  return stdout.split('\n')[0] ?? ''
-}
-
 async function make(context: Context, kernel: Kernel, scratch: string, source: string): Promise<void> {
   const {build, prefix} = await kernel.headers(context)
   // The module's bytes must not depend on where it was built.
@@ -68,15 +64,4 @@ async function make(context: Context, kernel: Kernel, scratch: string, source: s
   )
   if (exitCode === 0) return
   throw new CouldNotRun(`the livepatch does not build for ${kernel.label}: ${firstError(all, scratch, source)}`)
-}
-
-/** The compiler's first complaint, with the file as the user knows it. */
-export function firstError(output: string, scratch: string, source: string): string {
-  const lines = output.split('\n')
-  const line =
-    lines.find((one) => /:\d+(?::\d+)?: (?:fatal )?error: /.test(one)) ??
-    lines.find((one) => /^ERROR: |error:|\bundefined!|No space left/.test(one)) ??
-    lines.filter(Boolean).at(-1) ??
-    'make said nothing'
-  return line.trim().replaceAll(scratch, source)
 }

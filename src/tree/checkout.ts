@@ -11,8 +11,10 @@ export const AS_IT_IS = '* -text !ident !filter !working-tree-encoding\n'
  * it, and nothing else: a repository of our own stands there meanwhile and
  * borrows the objects, so neither index, settings, hooks nor filters of the
  * repository have a part in it.
+ *
+ * @param paths only these, in a folder that may hold others; a file that is there is replaced, not written to
  */
-export async function checkOut(signal: AbortSignal, directory: string, commit: string, into: string): Promise<void> {
+export async function checkOut(signal: AbortSignal, directory: string, commit: string, into: string, paths?: readonly string[]): Promise<void> {
   const {stdout} = await git(directory, ['rev-parse', '--git-path', 'objects', '--verify', `${commit}^{tree}`], {signal})
   const [objects = '', tree = ''] = stdout.split('\n')
   const format = tree.length === 64 ? 'sha256' : 'sha1'
@@ -23,6 +25,8 @@ export async function checkOut(signal: AbortSignal, directory: string, commit: s
   await writeFile(join(own, 'info/attributes'), AS_IT_IS)
   await writeFile(join(own, 'objects/info/alternates'), `${resolve(directory, objects)}\n`)
   await git(into, ['read-tree', tree], {signal}, [...NEUTRAL, 'core.sparseCheckout=false'])
-  await git(into, ['checkout-index', '--all', '--quiet'], {signal}, [...NEUTRAL, 'core.sparseCheckout=false'])
+  const settings = [...NEUTRAL, 'core.sparseCheckout=false']
+  if (!paths) await git(into, ['checkout-index', '--all', '--quiet'], {signal}, settings)
+  else await git(into, ['checkout-index', '--force', '--quiet', '-z', '--stdin'], {signal, input: paths.map((path) => `${path}\0`).join('')}, settings)
   await rm(own, {recursive: true})
 }

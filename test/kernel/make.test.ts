@@ -1,5 +1,5 @@
 import {describe, expect, it} from 'vitest'
-import {firstError} from '../../src/livepatch/build.js'
+import {firstError} from '../../src/kernel/make.js'
 
 const first = (...lines: string[]) => firstError(lines.join('\n'), '/cache/x.partial/build', '/work/livepatch/one')
 

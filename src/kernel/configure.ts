@@ -1,0 +1,78 @@
+import {readdir, readFile, writeFile} from 'node:fs/promises'
+import {join} from 'node:path'
+import {type Context} from '../lib/context.js'
+import {CouldNotRun, InputError} from '../lib/errors.js'
+import {lastLines, run} from '../lib/process.js'
+import {projectPath} from '../lib/project.js'
+import {type Asked, fragmentText} from './fragment.js'
+import {MAKE_ENVIRONMENT} from './make.js'
+
+/**
+ * Configures a kernel in its build folder, source/build: everything that is
+ * not asked for is off as far as kconfig allows (allnoconfig).
+ *
+ * @throws InputError when kconfig dropped an option, with the dependency that is not met
+ */
+export async function configure(context: Context, build: string, asked: readonly Asked[]): Promise<void> {
+  const fragment = join(build, 'asked.config')
+  await writeFile(fragment, fragmentText(asked))
+  const {exitCode, all} = await run('make', ['-C', join(build, '..'), 'O=build', `KCONFIG_ALLCONFIG=${fragment}`, 'allnoconfig'], {
+    signal: context.signal,
+    env: MAKE_ENVIRONMENT,
+    allowedExits: 'any',
+  })
+  if (exitCode !== 0) throw new CouldNotRun('the kernel cannot be configured', lastLines(all, 10))
+  const dropped = droppedOptions(asked, await readFile(join(build, '.config'), 'utf8'))
+  if (dropped.length > 0) throw new InputError(await explain(context, build, dropped))
+}
+
+export type Dropped = Asked & {/** What .config has instead; undefined where it has nothing. */ held: string | undefined}
+
+/** What was asked for and is not in a .config. */
+export function droppedOptions(asked: readonly Asked[], config: string): Dropped[] {
+  const held = new Map([...config.matchAll(/^CONFIG_(\w+)=(.*)$/gm)].map(([, symbol, value]) => [symbol!, value!]))
+  return asked.flatMap((one) => {
+    const found = held.get(one.symbol)
+    return (found ?? 'n') === one.value ? [] : [{...one, held: found}]
+  })
+}
+
+async function explain(context: Context, build: string, dropped: readonly Dropped[]): Promise<string> {
+  const relations = await readRelations(context, build, dropped.map(({symbol}) => symbol))
+  return dropped.map((one) => `${one.where}: CONFIG_${one.symbol}=${one.value} was dropped: ${reason(one, relations.get(one.symbol))}`).join('\n')
+}
+
+/** Why kconfig did not take an option, from what it says of the symbol itself. */
+export function reason({held}: Pick<Dropped, 'held'>, relations: string | undefined): string {
+  if (!relations) return 'this kernel has no such option'
+  const field = (name: string) => new RegExp(`^ *${name}: *(.*)$`, 'm').exec(relations)?.[1]
+  const depends = field('Depends on')
+  // A value of n or a comparison that does not hold is what is missing; kconfig shows every value.
+  if (depends && held === undefined && /\[=n\]/.test(depends)) return `it depends on ${depends}`
+  if (!field('Prompt')) return `it has no prompt, other options select it${selectedBy(relations)}`
+  return held === undefined ? `kconfig says\n${relations.trim()}` : `it is ${held}${selectedBy(relations)}`
+}
+
+function selectedBy(relations: string): string {
+  const names = /^(?:Selected|Implied) by[^\n]*:\n((?: .*\n?)+)/m.exec(relations)?.[1]
+  return names ? `: ${names.trim().replace(/\s*\n\s*/g, ', ')}` : ''
+}
+
+/** What the tree's own kconfig says of symbols (kconfigs/relations.c), by symbol; an empty text for one that it does not know. */
+async function readRelations(context: Context, build: string, symbols: readonly string[]): Promise<Map<string, string>> {
+  const {signal} = context
+  const folder = join(build, 'scripts/kconfig')
+  const sources = join(build, '../scripts')
+  const objects = (await readdir(folder)).filter((name) => name.endsWith('.o') && name !== 'conf.o')
+  const include = ['-I', join(sources, 'kconfig'), '-I', join(sources, 'include')]
+  await run('gcc', ['-o', 'relations', ...include, projectPath('kconfigs/relations.c'), ...objects], {cwd: folder, signal})
+  // kconfig reads the compiler and the architecture from what make exports for a goal of this name.
+  const goal = 'relationsconfig'
+  const {stdout} = await run('make', ['-s', `--eval=${goal}:; @scripts/kconfig/relations ${symbols.join(' ')}`, goal], {
+    cwd: build,
+    signal,
+    env: MAKE_ENVIRONMENT,
+  })
+  const parts = stdout.split(/^== (\w+)\n/m).slice(1)
+  return new Map(parts.flatMap((part, index) => (index % 2 === 0 ? [[part, parts[index + 1] ?? '']] : [])))
+}

@@ -1,0 +1,38 @@
+import {readFile} from 'node:fs/promises'
+import {relative} from 'node:path'
+import {InputError} from '../lib/errors.js'
+
+/** An option that a fragment asks for; `where` is its file and line. */
+export type Asked = {symbol: string; value: string; where: string}
+
+/**
+ * The options of some kconfig fragments; of two that ask for the same symbol,
+ * the later file is heard.
+ *
+ * @throws InputError naming file and line of what kconfig would not read
+ */
+export async function readFragments(files: readonly string[]): Promise<Asked[]> {
+  const asked = new Map<string, Asked>()
+  for (const file of files) {
+    for (const one of parseFragment(await readFile(file, 'utf8'), relative(process.cwd(), file))) asked.set(one.symbol, one)
+  }
+  return [...asked.values()]
+}
+
+/** Parses `CONFIG_NAME=value  # the reason`, and kconfig's own `# CONFIG_NAME is not set`. */
+export function parseFragment(text: string, file: string): Asked[] {
+  return text.split('\n').flatMap((line, index) => {
+    const where = `${file}:${index + 1}`
+    const off = /^#\s*CONFIG_(\w+) is not set\s*$/.exec(line)
+    if (off) return [{symbol: off[1]!, value: 'n', where}]
+    if (/^\s*(#|$)/.test(line)) return []
+    const [, symbol, value] = /^CONFIG_(\w+)=([ymn]|-?\d+|0x[\da-fA-F]+|"[^"\\]*")\s*(?:#.*)?$/.exec(line) ?? []
+    if (symbol && value) return [{symbol, value, where}]
+    throw new InputError(`${where}: '${line.trim()}' is no option: write CONFIG_NAME=y, m, n, a number or "text"`)
+  })
+}
+
+/** The fragment that kconfig is given. */
+export function fragmentText(asked: readonly Asked[]): string {
+  return asked.map(({symbol, value}) => (value === 'n' ? `# CONFIG_${symbol} is not set\n` : `CONFIG_${symbol}=${value}\n`)).join('')
+}
