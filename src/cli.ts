@@ -1,17 +1,19 @@
 import {Command, CommanderError, InvalidArgumentError, Option} from 'commander'
 import {setMaxListeners} from 'node:events'
 import {readFileSync} from 'node:fs'
+import {DEBUG_SETS} from './kernel/debug.js'
 import {cacheDirectory} from './lib/cache.js'
 import {type Context} from './lib/context.js'
 import {CouldNotRun, describeSystemError, EXIT, InputError, Interrupted, systemCode} from './lib/errors.js'
 import {projectPath} from './lib/project.js'
 import {printable} from './lib/text.js'
 import {type ApplyCommandOptions} from './commands/apply.js'
+import {type BuildKernelOptions} from './commands/build.js'
 import {type CompareOptions} from './commands/compare.js'
 import {type ShellOptions} from './commands/shell.js'
 
 const {version} = JSON.parse(readFileSync(projectPath('package.json'), 'utf8')) as {version: string}
-const VARIANTS = ['base', 'livepatched', 'reverted']
+const VARIANTS = ['base', 'livepatched', 'reverted', 'patched']
 
 const interruption = new AbortController()
 setMaxListeners(0, interruption.signal)
@@ -58,11 +60,12 @@ program
   })
 
 withKernelOptions(program.command('compare'))
-  .description('reproduce each case on base, livepatched and reverted, and say what the fix is worth')
+  .description('reproduce each case on base and with each fix, and say what the fix is worth')
   .argument('[case...]', 'cases, all of them where none is named')
   .option('--cases <folder>', 'a folder of cases instead of patches/')
-  .option('--variant <list>', `which of ${VARIANTS.join(', ')}; base is always run`, variants)
+  .option('--variant <list>', `which of ${VARIANTS.join(', ')}; base is always run; patched builds kernels`, variants)
   .option('--livepatch <list>', "which of the cases' livepatches; all where none is named", (text) => text.split(','))
+  .option('--candidate <list>', "which of the cases' candidates; all where none is named", (text) => text.split(','))
   .option('--repeat <n>', 'run each variant n times and report disagreement as flaky', count, 1)
   .option('--jobs <n>', 'machines side by side; default the cores', count)
   .option('--no-keep-going', 'stop after the first case that is not as expected')
@@ -79,6 +82,8 @@ withKernelOptions(program.command('shell'))
   .argument('<case>')
   .addOption(new Option('--variant <variant>', 'the state').choices(VARIANTS).default('base'))
   .option('--livepatch <name>', "which of the case's livepatches; default the first")
+  .option('--candidate <name>', "which of the case's candidates; default the first")
+  .option('--vng', "boot with virtme-ng, with this host's files read-only under it")
   .option('--cases <folder>', 'a folder of cases instead of patches/')
   .addOption(new Option('--set <name=value>', 'a reproducer parameter of case.yaml').argParser(collect).default([], 'none'))
   .action(async (name: string, options: ShellOptions) => {
@@ -112,6 +117,18 @@ withKernelOptions(build.command('livepatch'))
   .action(async (name: string, options: Parameters<typeof import('./commands/build.js').buildLivepatchCommand>[2]) => {
     const {buildLivepatchCommand} = await import('./commands/build.js')
     finish({text: await buildLivepatchCommand(context, name, options), exit: EXIT.ok})
+  })
+
+withKernelOptions(build.command('kernel'))
+  .description('build the kernel of a case from source, as it is or with a candidate')
+  .argument('<case>')
+  .option('--candidate <name>', "with this one of the case's candidates")
+  .option('--per-commit', 'build each patch of the candidate in turn, and compare the warnings of W=1')
+  .option('--cases <folder>', 'a folder of cases instead of patches/')
+  .option('--json', 'print JSON')
+  .action(async (name: string, options: BuildKernelOptions) => {
+    const {buildKernelCommand} = await import('./commands/build.js')
+    finish(await buildKernelCommand(context, name, options))
   })
 
 let context: Context
@@ -157,7 +174,12 @@ function withKernelOptions(command: Command): Command {
     .option('--kernel <line|vmlinuz>', 'stock kernels by line (6.12, or 6.12,6.1) or an image at hand')
     .option('--modules <folder>', 'lib/modules/RELEASE of the image at hand')
     .option('--headers <folder>', 'build folder of the image at hand, for livepatches')
-    .option('--refresh', 'look for newer stock kernels now')
+    .option('--built', 'run base and livepatches on kernels built from source as well')
+    .option('--source <where>', "a git folder, a git URL or a tarball to build from, instead of the distribution's source")
+    .option('--base <rev>', 'the revision of --source; default what is checked out')
+    .option('--debug <list>', `build with ${DEBUG_SETS.join(', ')}`, debugSets)
+    .option('--idle', 'build when nobody else wants the processor')
+    .option('--refresh', 'look for newer kernels and sources now')
     .option('--root <tar>', "a guest root of your own instead of mmdebstrap's")
     .addOption(new Option('--accel <accelerator>', 'how machines run').choices(['auto', 'kvm', 'tcg']).default('auto'))
 }
@@ -176,6 +198,13 @@ function variants(text: string): string[] {
   const list = text.split(',')
   const unknown = list.find((one) => !VARIANTS.includes(one))
   if (unknown !== undefined) throw new InvalidArgumentError(`'${unknown}' is none of ${VARIANTS.join(', ')}.`)
+  return list
+}
+
+function debugSets(text: string): string[] {
+  const list = text.split(',')
+  const unknown = list.find((one) => !DEBUG_SETS.some((set) => set === one))
+  if (unknown !== undefined) throw new InvalidArgumentError(`'${unknown}' is none of ${DEBUG_SETS.join(', ')}.`)
   return list
 }
 

@@ -9,8 +9,20 @@ import {type CaseFile, caseSchema} from './schema.js'
 /** One fix of a case as a livepatch, with what it says that it mends. */
 export type Livepatch = Omit<CaseFile['livepatches'][number], 'claims'> & {claims: string[]}
 
-/** One bug: its story, reproducer and livepatches, with absolute paths. */
-export type Case = Omit<CaseFile, 'livepatches'> & {name: string; directory: string; livepatches: Livepatch[]}
+/** One fix of a case as a patch series. */
+export type Candidate = Omit<CaseFile['candidates'][number], 'claims'> & {
+  claims: string[]
+  /** The folder of its series by version line: the lines that it claims. */
+  series: Record<string, string>
+}
+
+/** One bug: its story, reproducer and fixes, with absolute paths. */
+export type Case = Omit<CaseFile, 'livepatches' | 'candidates'> & {
+  name: string
+  directory: string
+  candidates: Candidate[]
+  livepatches: Livepatch[]
+}
 
 /** The names of the cases in a folder of cases, in order. */
 export async function caseNames(folder = projectPath('patches')): Promise<string[]> {
@@ -90,20 +102,37 @@ function lineAt(path: readonly (string | number)[], document: Document, lines: L
 }
 
 /** What the schema cannot say: names are unique, and claims are symptoms. */
-function checkTests({symptoms, controls, livepatches}: CaseFile, file: string): void {
+function checkTests({symptoms, controls, livepatches, candidates}: CaseFile, file: string): void {
   const test = namedTwice([...symptoms, ...controls])
   if (test) throw new InputError(`${file}: the test '${test}' is named twice; a name belongs to one symptom or one control`)
-  const livepatch = namedTwice(livepatches)
-  if (livepatch) throw new InputError(`${file}: the livepatch '${livepatch}' is named twice`)
-  for (const {name, claims = []} of livepatches) {
+  checkFixes('livepatch', livepatches, symptoms, file)
+  checkFixes('candidate', candidates, symptoms, file)
+}
+
+function checkFixes(kind: string, fixes: readonly {name: string; claims?: string[] | undefined}[], symptoms: readonly {name: string}[], file: string): void {
+  const twice = namedTwice(fixes)
+  if (twice) throw new InputError(`${file}: the ${kind} '${twice}' is named twice`)
+  for (const {name, claims = []} of fixes) {
     const stray = claims.find((claim) => !symptoms.some((symptom) => symptom.name === claim))
-    if (stray) throw new InputError(`${file}: livepatch '${name}': claims: '${stray}' is no symptom of this case`)
+    if (stray) throw new InputError(`${file}: ${kind} '${name}': claims: '${stray}' is no symptom of this case`)
   }
 }
 
 function namedTwice(named: readonly {name: string}[]): string | undefined {
   const names = named.map(({name}) => name)
   return names.find((name, index) => names.indexOf(name) !== index)
+}
+
+/**
+ * The candidate of this name; the first where none is named.
+ *
+ * @throws InputError when the case has none, or none of that name
+ */
+export function candidateOf({name, candidates}: Case, wanted?: string): Candidate {
+  const found = wanted === undefined ? candidates[0] : candidates.find((one) => one.name === wanted)
+  if (found) return found
+  const there = candidates.map((one) => one.name).join(', ')
+  throw new InputError(there ? `the case '${name}' has no candidate '${wanted}'; it has ${there}` : `the case '${name}' has no candidate`)
 }
 
 /**
@@ -123,7 +152,21 @@ async function locate(file: CaseFile, name: string, path: string): Promise<Case>
   const program = resolve(directory, file.reproducer.program)
   if (!(await isFile(program))) throw new InputError(`${path}: reproducer.program: ${program} is no file`)
   const livepatches = await Promise.all(file.livepatches.map(async (livepatch) => await locateLivepatch(livepatch, file, path)))
-  return {...file, name, directory, reproducer: {...file.reproducer, program}, livepatches}
+  const candidates = await Promise.all(file.candidates.map(async (candidate) => await locateCandidate(candidate, file, path)))
+  const kconfig = file.kconfig === undefined ? undefined : resolve(directory, file.kconfig)
+  if (kconfig !== undefined && !(await isFile(kconfig))) throw new InputError(`${path}: kconfig: ${kconfig} is no file`)
+  return {...file, name, directory, reproducer: {...file.reproducer, program}, candidates, livepatches, ...(kconfig ? {kconfig} : {})}
+}
+
+async function locateCandidate(candidate: CaseFile['candidates'][number], file: CaseFile, path: string): Promise<Candidate> {
+  const folder = join(dirname(path), file.tree, candidate.name)
+  const entries = await readdir(folder, {withFileTypes: true}).catch(() => [])
+  const lines = entries.filter((entry) => entry.isDirectory() && /^\d+\.\d+$/.test(entry.name)).map((entry) => entry.name)
+  if (lines.length === 0) {
+    throw new InputError(`${path}: candidate '${candidate.name}': ${folder} holds no series: make a folder there for each version line, like 6.12/`)
+  }
+  const series = Object.fromEntries(lines.map((line) => [line, join(folder, line)]))
+  return {...candidate, series, claims: candidate.claims ?? file.symptoms.map(({name}) => name)}
 }
 
 async function locateLivepatch(livepatch: CaseFile['livepatches'][number], file: CaseFile, path: string): Promise<Livepatch> {

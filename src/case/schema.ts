@@ -11,6 +11,8 @@ const test = z.strictObject({
   about: z.string().min(1, 'expected some words'),
 })
 
+const verdict = z.enum(['fixed', 'not-fixed', 'regressed', 'not-reproduced'])
+
 const livepatch = z.strictObject({
   /** The fix's name, for cases that have several. */
   name,
@@ -18,14 +20,24 @@ const livepatch = z.strictObject({
   source: z.string(),
   /** The module's name as the kernel shows it. */
   module: z.string().regex(/^[a-z0-9_]+$/, 'expected a module name as in /proc/modules: small letters, digits and underscores'),
+  /** The kernel lines that it is for; those of the case where it is left out. */
+  kernels: z.array(line).min(1, 'expected at least one').optional(),
   /** Module parameters given at load. */
   parameters: z.record(z.string().regex(/^\w+$/), parameterValue).default({}),
   /** The symptoms that this fix is for; all of them where it is left out. */
   claims: z.array(name).optional(),
   expect: z.strictObject({
-    livepatched: z.enum(['fixed', 'not-fixed', 'regressed', 'not-reproduced']),
+    livepatched: verdict,
     reverted: z.enum(['restored', 'not-restored', 'regressed', 'not-reproduced']),
   }),
+})
+
+const candidate = z.strictObject({
+  /** The folder under <tree>/ that holds its series, one folder a version line. */
+  name,
+  /** The symptoms that it is for; all of them where it is left out. */
+  claims: z.array(name).optional(),
+  expect: z.strictObject({patched: verdict}),
 })
 
 /** case.yaml: what there is to prove, and with what. */
@@ -49,7 +61,10 @@ export const caseSchema = z.strictObject({
   }),
   symptoms: z.array(test).min(1, 'expected at least one'),
   controls: z.array(test).default([]),
+  candidates: z.array(candidate).default([]),
   livepatches: z.array(livepatch).default([]),
+  /** A kconfig fragment beside case.yaml, for kernels that are built for this case. */
+  kconfig: z.string().optional(),
 })
 
 export type CaseFile = z.infer<typeof caseSchema>

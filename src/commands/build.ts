@@ -1,9 +1,15 @@
 import {resolve} from 'node:path'
-import {livepatchOf, loadCase} from '../case/case.js'
+import {candidateOf, type Case, livepatchOf, loadCase} from '../case/case.js'
+import {type BuiltKernel} from '../kernel/built.js'
+import {buildPerCommit, type CommitBuild, firstComplaint} from '../kernel/percommit.js'
 import {type Context} from '../lib/context.js'
+import {EXIT} from '../lib/errors.js'
+import {sha256File} from '../lib/hash.js'
 import {runTasks} from '../lib/tasks.js'
 import {buildLivepatch} from '../livepatch/build.js'
-import {chosenKernels, type KernelOptions} from './compare.js'
+import {plainTable} from '../report/table.js'
+import {patchedWith} from '../run/patched.js'
+import {chosenBuild, chosenKernels, type KernelOptions} from './kernels.js'
 
 /** `patchbench build livepatch CASE`: the module, and where it is. */
 export async function buildLivepatchCommand(
@@ -23,4 +29,45 @@ export async function buildLivepatchCommand(
   )
   if (options.json) return JSON.stringify({schema: 1, case: name, modules: built}, null, 2)
   return built.map(({kernel, path, sha256}) => `${kernel}  ${path}  sha256:${sha256}`).join('\n')
+}
+
+export type BuildKernelOptions = KernelOptions & {cases?: string; candidate?: string; perCommit?: boolean; json?: boolean}
+
+/** `patchbench build kernel CASE`: the image of base or of a candidate, or what each commit of a candidate does to the build. */
+export async function buildKernelCommand(context: Context, name: string, options: BuildKernelOptions): Promise<{text: string; exit: number}> {
+  const one = await loadCase(name, options.cases && resolve(options.cases))
+  const base = await chosenBuild(context, one, options)
+  if (options.perCommit) return await perCommit(context, one, base, options)
+  const [built] = await runTasks(context, [
+    {
+      title: options.candidate === undefined ? base.label : `${base.label} with ${options.candidate}`,
+      run: async (own) => {
+        const kernel = options.candidate === undefined ? base : (await patchedWith(own, candidateOf(one, options.candidate), base)).kernel
+        return {label: kernel.label, release: kernel.release, ...(await kernel.image(own))}
+      },
+    },
+  ])
+  const {label, release, vmlinuz, modules, config, notes = []} = built!
+  const facts = {kernel: label, release, vmlinuz, sha256: await sha256File(vmlinuz), modules, config, notes}
+  if (options.json) return {text: JSON.stringify({schema: 1, case: name, ...facts}, null, 2), exit: EXIT.ok}
+  return {text: [`${label}  ${vmlinuz}  sha256:${facts.sha256}`, ...notes].join('\n'), exit: EXIT.ok}
+}
+
+async function perCommit(context: Context, one: Case, base: BuiltKernel, options: BuildKernelOptions): Promise<{text: string; exit: number}> {
+  const candidate = candidateOf(one, options.candidate)
+  const [commits] = await runTasks(context, [
+    {
+      title: `${candidate.name}, commit by commit, on ${base.label}`,
+      run: async (own) => await buildPerCommit(own, base, (await patchedWith(own, candidate, base)).commit),
+    },
+  ])
+  const complaint = firstComplaint(commits!)
+  const exit = complaint === undefined ? EXIT.ok : EXIT.missed
+  if (options.json) return {text: JSON.stringify({schema: 1, case: one.name, candidate: candidate.name, kernel: base.label, complaint: complaint ?? null, commits}, null, 2), exit}
+  const table = plainTable(['commit', 'build', 'new warnings'], commits!.map(commitRow))
+  return {text: complaint === undefined ? table : `${table}\n\n${complaint}`, exit}
+}
+
+function commitRow({subject, error, warnings}: CommitBuild): string[] {
+  return [subject, error === null ? 'builds' : 'fails', error === null ? String(warnings.length) : '-']
 }

@@ -3,30 +3,26 @@ import {availableParallelism, homedir} from 'node:os'
 import {dirname, join, resolve} from 'node:path'
 import {simpleGit} from 'simple-git'
 import {type Case, caseNames, loadCase} from '../case/case.js'
-import {givenKernel} from '../kernel/given.js'
-import {type Kernel} from '../kernel/kernel.js'
-import {packagedKernel} from '../kernel/packaged.js'
 import {type Context} from '../lib/context.js'
 import {InputError} from '../lib/errors.js'
 import {makeFolder} from '../lib/files.js'
 import {run} from '../lib/process.js'
 import {projectPath, projectRoot} from '../lib/project.js'
-import {runTasks} from '../lib/tasks.js'
 import {chooseAccelerator} from '../machine/accelerator.js'
 import {type Accelerator, QEMU} from '../machine/qemu.js'
 import {comparisonJson} from '../report/json.js'
 import {comparisonMarkdown} from '../report/markdown.js'
 import {comparisonTable} from '../report/table.js'
-import {compare, type CompareInput, type Comparison} from '../run/compare.js'
+import {compare, type CompareInput, type Comparison, type Target} from '../run/compare.js'
 import {exitCodeOf} from '../verdict/exit.js'
 import {type Variant} from '../verdict/verdict.js'
-
-export type KernelOptions = {kernel?: string; modules?: string; headers?: string; refresh?: boolean}
+import {buildBases, chosenTargets, type KernelOptions} from './kernels.js'
 
 export type CompareOptions = KernelOptions & {
   cases?: string
   variant?: Variant[]
   livepatch?: string[]
+  candidate?: string[]
   repeat: number
   jobs?: number
   keepGoing: boolean
@@ -37,8 +33,6 @@ export type CompareOptions = KernelOptions & {
   json?: boolean
 }
 
-const DEFAULT_LINE = '6.12'
-
 /** `patchbench compare [CASE...]`: the main job. */
 export async function compareCommand(
   context: Context,
@@ -47,22 +41,20 @@ export async function compareCommand(
   command: string,
 ): Promise<{text: string; exit: number; comparison: Comparison}> {
   const cases = await chosenCases(names, options)
-  const kernels = await chosenKernels(context, options)
-  const claimed = casesFor(context, cases, kernels, options)
-  const {accelerator, why} = await chooseAccelerator(context, options.accel, kernels[0]!)
+  const targets = await targetsFor(context, cases, options)
+  await buildBases(context, targets)
+  const {accelerator, why} = await chooseAccelerator(context, options.accel, targets[0]!.kernel)
   const date = new Date()
   const folder = await runFolder(options.output, date)
   // Asked while the machines run: neither depends on the other.
   const about = Promise.all([ownVersion(), toolVersions(context)])
   about.catch(() => {})
   const comparison = await compareIn(context, folder, {
-    cases: claimed,
-    kernels,
+    targets,
     repeats: options.repeat,
     jobs: options.jobs ?? availableParallelism(),
     keepGoing: options.keepGoing,
     accelerator,
-    ...(options.variant ? {variants: options.variant} : {}),
     ...(options.root ? {rootTar: resolve(options.root)} : {}),
   })
   const exit = exitCodeOf(comparison.results)
@@ -72,7 +64,7 @@ export async function compareCommand(
   await writeFile(join(folder, 'results.json'), `${json}\n`)
   await writeFile(join(folder, 'report.md'), await comparisonMarkdown(comparison, facts))
   if (!options.output) await pointLatest(folder)
-  const table = comparisonTable(comparison.results, useColour())
+  const table = [comparisonTable(comparison.results, useColour()), ...comparison.leftOut.map((one) => `\nleft out: ${one}`)].join('\n')
   const text = options.json ? json : `${table}\n\nunder ${facts.accelerator}; evidence and report.md are in ${folder}`
   return {text, exit, comparison}
 }
@@ -87,35 +79,49 @@ async function compareIn(context: Context, folder: string, input: Omit<CompareIn
   }
 }
 
-/** The cases that can be run as they were asked for; the others are named. */
-function casesFor(context: Context, cases: readonly Case[], kernels: readonly Kernel[], options: CompareOptions): Case[] {
-  const left = cases.map((one) => ({one, why: whyNot(one, kernels, options)}))
-  const reasons = left.flatMap(({one, why}) => (why ? [`${one.name} ${why}`] : []))
-  if (reasons.length === cases.length) throw new InputError(reasons.join('; '))
+/** What each case is run on; cases that cannot be run as they were asked for are named. */
+async function targetsFor(context: Context, cases: readonly Case[], options: CompareOptions): Promise<Target[]> {
+  const left = cases.map((one) => ({one, why: whyNot(one, options)}))
+  const targets = await chosenTargets(context, left.flatMap(({one, why}) => (why ? [] : [one])), options)
+  const reasons = left.flatMap(({one, why}) => {
+    if (why) return [`${one.name} ${why}`]
+    return targets.some((target) => target.one === one) ? [] : [`${one.name} is for kernels ${one.kernels.join(', ')}, not for ${options.kernel}`]
+  })
+  if (targets.length === 0) throw new InputError(reasons.join('; '))
   for (const reason of reasons) context.progress(`left out: ${reason}`)
-  return left.flatMap(({one, why}) => (why ? [] : [one]))
+  return targets
 }
 
-function whyNot(one: Case, kernels: readonly Kernel[], options: CompareOptions): string | undefined {
-  if (options.variant?.some((variant) => variant !== 'base') && one.livepatches.length === 0) return 'has no livepatch, only base'
-  if (kernels.some((kernel) => claims(one, kernel, options))) return undefined
-  return `is for kernels ${one.kernels.join(', ')}, not for ${kernels.map(({line}) => line).join(', ')}`
+/** Asked for variants of fixes, a case needs one of them at the least. */
+function whyNot({candidates, livepatches}: Case, {variant = []}: CompareOptions): string | undefined {
+  const patched = variant.includes('patched')
+  const live = variant.includes('livepatched') || variant.includes('reverted')
+  if (!(patched || live) || (patched && candidates.length > 0) || (live && livepatches.length > 0)) return undefined
+  const lacking = [...(patched ? ['candidate'] : []), ...(live ? ['livepatch'] : [])]
+  return `has no ${lacking.join(' and no ')}, only base`
 }
 
-async function chosenCases(names: readonly string[], {cases: folder, set, livepatch}: CompareOptions): Promise<Case[]> {
+async function chosenCases(names: readonly string[], {cases: folder, set, livepatch, candidate}: CompareOptions): Promise<Case[]> {
   const chosen = names.length > 0 ? names : await caseNames(folder)
   if (chosen.length === 0) throw new InputError(`there is no case in ${folder ?? projectPath('patches')}`)
   const loaded = await Promise.all([...new Set(chosen)].map(async (name) => await loadCase(name, folder && resolve(folder))))
-  return withLivepatches(loaded, livepatch).map((one) => withParameters(one, set))
+  checkNames('--livepatch', livepatch, loaded.flatMap(({livepatches}) => livepatches))
+  checkNames('--candidate', candidate, loaded.flatMap(({candidates}) => candidates))
+  return loaded.map((one) => withParameters(withFixes(one, {livepatch, candidate}), set))
 }
 
-/** Only the livepatches of --livepatch, of whichever cases have them. */
-function withLivepatches(cases: readonly Case[], wanted: readonly string[] | undefined): Case[] {
-  if (!wanted) return [...cases]
-  const known = cases.flatMap(({livepatches}) => livepatches.map(({name}) => name))
-  const unknown = wanted.find((name) => !known.includes(name))
-  if (unknown !== undefined) throw new InputError(`--livepatch ${unknown}: there is none of that name; there are ${known.join(', ') || 'none'}`)
-  return cases.map((one) => ({...one, livepatches: one.livepatches.filter(({name}) => wanted.includes(name))}))
+/** Only the fixes that were named, of whichever cases have them. */
+function withFixes(one: Case, {livepatch, candidate}: {livepatch: string[] | undefined; candidate: string[] | undefined}): Case {
+  const livepatches = one.livepatches.filter(({name}) => livepatch?.includes(name) ?? true)
+  const candidates = one.candidates.filter(({name}) => candidate?.includes(name) ?? true)
+  return {...one, livepatches, candidates}
+}
+
+function checkNames(option: string, wanted: readonly string[] | undefined, known: readonly {name: string}[]): void {
+  const unknown = wanted?.find((name) => !known.some((one) => one.name === name))
+  if (unknown === undefined) return
+  const names = [...new Set(known.map(({name}) => name))]
+  throw new InputError(`${option} ${unknown}: there is none of that name; there are ${names.join(', ') || 'none'}`)
 }
 
 /** Reproducer parameters from --set NAME=VALUE, over those of case.yaml. */
@@ -131,26 +137,6 @@ export function withParameters(one: Case, settings: readonly string[]): Case {
     parameters[name] = value.join('=')
   }
   return {...one, reproducer: {...one.reproducer, parameters}}
-}
-
-/** The kernels of --kernel: lines of the archive, or one image at hand. */
-export async function chosenKernels(context: Context, {kernel = DEFAULT_LINE, modules, headers, refresh}: KernelOptions): Promise<Kernel[]> {
-  if (modules !== undefined || kernel.includes('/')) {
-    if (modules === undefined) throw new InputError(`--kernel ${kernel} is a file: its modules are needed too, as --modules <lib/modules/RELEASE>`)
-    return [await givenKernel({vmlinuz: resolve(kernel), modules: resolve(modules), headers: headers && resolve(headers)})]
-  }
-  const lines = [...new Set(kernel.split(','))]
-  const found = await runTasks(
-    context,
-    lines.map((line) => ({title: `kernel ${line}`, run: async (own) => await packagedKernel(own, line, refresh)})),
-  )
-  // 6.12 and 6.12.117 may be one kernel.
-  return [...new Map(found.map((one) => [one.key, one])).values()]
-}
-
-/** A kernel at hand is taken at the user's word; of the archive's lines, a case says which it is for. */
-function claims(one: Case, kernel: Kernel, {modules}: KernelOptions): boolean {
-  return modules !== undefined || one.kernels.includes(kernel.line)
 }
 
 async function runFolder(output: string | undefined, date: Date): Promise<string> {

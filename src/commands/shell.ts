@@ -1,7 +1,9 @@
+import {execa} from 'execa'
 import {mkdtemp, rm, writeFile} from 'node:fs/promises'
 import {tmpdir} from 'node:os'
 import {join, resolve} from 'node:path'
-import {livepatchOf, loadCase} from '../case/case.js'
+import {candidateOf, type Case, livepatchOf, loadCase} from '../case/case.js'
+import {type Kernel} from '../kernel/kernel.js'
 import {type Context} from '../lib/context.js'
 import {CouldNotRun, EXIT, InputError} from '../lib/errors.js'
 import {runTasks} from '../lib/tasks.js'
@@ -9,11 +11,24 @@ import {buildLivepatch} from '../livepatch/build.js'
 import {chooseAccelerator} from '../machine/accelerator.js'
 import {interact} from '../machine/interactive.js'
 import {type Accelerator} from '../machine/qemu.js'
+import {findVng, vngArguments} from '../machine/vng.js'
 import {caseSnapshot} from '../run/machines.js'
+import {patchedWith} from '../run/patched.js'
 import {shellJob} from '../run/sessions.js'
-import {chosenKernels, type KernelOptions, withParameters} from './compare.js'
+import {withParameters} from './compare.js'
+import {chosenBuild, chosenKernels, type KernelOptions, wantsBuilt} from './kernels.js'
 
-export type ShellOptions = KernelOptions & {variant: 'base' | 'livepatched' | 'reverted'; livepatch?: string; set: string[]; cases?: string; accel: Accelerator | 'auto'; root?: string}
+export type ShellOptions = KernelOptions & {
+  variant: 'base' | 'livepatched' | 'reverted' | 'patched'
+  livepatch?: string
+  candidate?: string
+  /** Boots with virtme-ng instead, with the host's files under it. */
+  vng?: boolean
+  set: string[]
+  cases?: string
+  accel: Accelerator | 'auto'
+  root?: string
+}
 
 const GREETING = `
 PS1='\\[\\e[1m\\]patchbench \\h:\\w#\\[\\e[0m\\] '
@@ -30,15 +45,29 @@ cd /tmp && PYTHONPATH=/patchbench/lib exec /run/job/reproduce
 export async function shellCommand(context: Context, name: string, options: ShellOptions): Promise<number> {
   if (!process.stdin.isTTY) throw new InputError('shell needs a terminal: run it without redirection, or use compare')
   const one = withParameters(await loadCase(name, options.cases && resolve(options.cases)), options.set)
-  const livepatch = options.variant === 'base' ? undefined : livepatchOf(one, options.livepatch)
-  const [kernel] = await chosenKernels(context, options)
-  const {accelerator} = await chooseAccelerator(context, options.accel, kernel!)
+  const kernel = await kernelOf(context, one, options)
+  if (options.vng) return await vngShell(context, kernel, options)
+  return await ownShell(context, one, kernel, options)
+}
+
+async function kernelOf(context: Context, one: Case, options: ShellOptions): Promise<Kernel> {
+  if (options.variant !== 'patched' && !wantsBuilt(options) && !options.vng) return (await chosenKernels(context, options))[0]!
+  if (options.kernel?.includes('/')) throw new InputError(`--kernel ${options.kernel} is an image: a kernel is built from a line, like 6.12, or from --source`)
+  const base = await chosenBuild(context, one, options)
+  if (options.variant !== 'patched') return base
+  return (await patchedWith(context, candidateOf(one, options.candidate), base)).kernel
+}
+
+async function ownShell(context: Context, one: Case, kernel: Kernel, options: ShellOptions): Promise<number> {
+  const live = options.variant === 'livepatched' || options.variant === 'reverted'
+  const livepatch = live ? livepatchOf(one, options.livepatch) : undefined
+  const {accelerator} = await chooseAccelerator(context, options.accel, kernel)
   const [ready] = await runTasks(context, [
     {
-      title: `${name} on ${kernel!.label}`,
+      title: `${one.name} on ${kernel.label}`,
       run: async (own) => ({
-        snapshot: await caseSnapshot(own, one, kernel!, {accelerator, ...(options.root ? {rootTar: resolve(options.root)} : {})}),
-        loadable: livepatch && {livepatch, module: await buildLivepatch(own, livepatch, kernel!)},
+        snapshot: await caseSnapshot(own, one, kernel, {accelerator, ...(options.root ? {rootTar: resolve(options.root)} : {})}),
+        loadable: livepatch && {livepatch, module: await buildLivepatch(own, livepatch, kernel)},
       }),
     },
   ])
@@ -56,4 +85,20 @@ export async function shellCommand(context: Context, name: string, options: Shel
   } finally {
     await rm(extras, {recursive: true, force: true})
   }
+}
+
+/** Hands the terminal to virtme-ng: the host's files read-only, the user's own tools. */
+async function vngShell(context: Context, kernel: Kernel, options: ShellOptions): Promise<number> {
+  if (options.variant === 'livepatched' || options.variant === 'reverted') {
+    throw new InputError(`--vng boots a kernel and loads no livepatch: 'patchbench build livepatch' makes the module to load there`)
+  }
+  const {accelerator} = await chooseAccelerator(context, options.accel, kernel)
+  const [ready] = await runTasks(context, [
+    {title: kernel.label, run: async (own) => ({image: await kernel.image(own), vng: await findVng(own)})},
+  ])
+  const {program, env} = ready!.vng
+  const {exitCode} = await execa(program, vngArguments(ready!.image.vmlinuz, accelerator), {stdio: 'inherit', env, reject: false, cancelSignal: context.signal})
+  context.signal.throwIfAborted()
+  if (exitCode !== 0) throw new CouldNotRun(`virtme-ng ended with exit code ${exitCode ?? 'unknown'}`)
+  return EXIT.ok
 }

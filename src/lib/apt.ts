@@ -19,6 +19,9 @@ export type Apt = {
 /** Debian's archive keys; where they are not, apt's own trusted keys are asked. */
 const KEYRING = '/usr/share/keyrings/debian-archive-keyring.gpg'
 
+/** Where things are that the machine's own suite is too old for. */
+export const NEWER_SUITE = 'unstable'
+
 /** How long package lists count as fresh, in ms. */
 const FRESH = 7 * 24 * 3600 * 1000
 

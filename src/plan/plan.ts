@@ -5,28 +5,32 @@ export type SessionPlan = {
   variants: readonly Variant[]
   /** The livepatch that the session loads. */
   livepatch?: string
+  /** The candidate whose kernel the session boots. */
+  candidate?: string
   repeat: number
 }
 
 export type PlanInput = {
-  /** The livepatches of the case. */
+  /** The livepatches of the case, and those of its candidates that are for the kernel. */
   livepatches: readonly string[]
-  /** The variants asked for; all of them where it is left out. */
-  variants?: readonly Variant[]
+  candidates: readonly string[]
+  variants: readonly Variant[]
   repeats: number
 }
 
 /**
  * The sessions that a case needs on a kernel. Base has one of its own; each
  * livepatch is loaded, run, unloaded and run again in another, so that nothing
- * of a livepatch can have touched base. Base is always run: without it no verdict.
+ * of a livepatch can have touched base; each candidate is a kernel of its own.
+ * Base is always run: without it no verdict.
  */
-export function planSessions({livepatches, variants, repeats}: PlanInput): SessionPlan[] {
-  const live = (['livepatched', 'reverted'] as const).filter((variant) => !variants || variants.includes(variant))
+export function planSessions({livepatches, candidates, variants, repeats}: PlanInput): SessionPlan[] {
+  const live = (['livepatched', 'reverted'] as const).filter((variant) => variants.includes(variant))
   const sessions: SessionPlan[] = []
   for (let repeat = 0; repeat < repeats; repeat++) {
     sessions.push({variants: ['base'], repeat})
     if (live.length > 0) sessions.push(...livepatches.map((livepatch) => ({variants: live, livepatch, repeat})))
+    if (variants.includes('patched')) sessions.push(...candidates.map((candidate) => ({variants: ['patched'] as const, candidate, repeat})))
   }
   return sessions
 }

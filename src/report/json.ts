@@ -1,6 +1,6 @@
 import {type Comparison} from '../run/compare.js'
 
 /** The comparison as one JSON document; keys are added, never renamed, within a schema number. */
-export function comparisonJson({results, pairs}: Comparison, run: {folder: string; exit: number}): string {
-  return JSON.stringify({schema: 1, run, results, pairs}, null, 2)
+export function comparisonJson({results, pairs, leftOut}: Comparison, run: {folder: string; exit: number}): string {
+  return JSON.stringify({schema: 1, run, results, pairs, leftOut}, null, 2)
 }

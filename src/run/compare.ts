@@ -1,7 +1,8 @@
 import {mkdir} from 'node:fs/promises'
 import {join} from 'node:path'
 import pLimit from 'p-limit'
-import {type Case, livepatchOf} from '../case/case.js'
+import {type Case, candidateOf, livepatchOf} from '../case/case.js'
+import {type BuiltKernel, isBuilt} from '../kernel/built.js'
 import {type Kernel} from '../kernel/kernel.js'
 import {type Context} from '../lib/context.js'
 import {CouldNotRun, EXIT} from '../lib/errors.js'
@@ -15,14 +16,15 @@ import {exitCodeOf} from '../verdict/exit.js'
 import {type Variant, type VariantRun} from '../verdict/verdict.js'
 import {caseSnapshot} from './machines.js'
 import {outcomesOf} from './outcome.js'
-import {type Result, resultOf} from './results.js'
+import {type Patched, patchedWith} from './patched.js'
+import {type Fix, type Result, resultOf} from './results.js'
 import {type Loadable, sessionJob, sessionLimits} from './sessions.js'
 
+/** A case, a kernel and the variants that are run on it; `patched` needs one that is built from a source. */
+export type Target = {one: Case; kernel: Kernel | BuiltKernel; variants: readonly Variant[]}
+
 export type CompareInput = {
-  cases: readonly Case[]
-  kernels: readonly Kernel[]
-  /** The variants asked for; every one that a case has where it is left out. */
-  variants?: readonly Variant[]
+  targets: readonly Target[]
   repeats: number
   /** How many machines run side by side. */
   jobs: number
@@ -35,7 +37,12 @@ export type CompareInput = {
   folder: string
 }
 
-export type Comparison = {results: Result[]; pairs: PairRecord[]}
+export type Comparison = {
+  results: Result[]
+  pairs: PairRecord[]
+  /** What was asked for and is not claimed, a sentence each. */
+  leftOut: string[]
+}
 
 /** What was used for a case on a kernel, and how long its sessions took. */
 export type PairRecord = {
@@ -45,16 +52,30 @@ export type PairRecord = {
   parameters: Record<string, string>
   /** Each livepatch as it was loaded. */
   livepatches: {name: string; module: string; parameters: Record<string, string>}[]
+  /** Each candidate as it was applied. */
+  candidates: {name: string; patches: string[]; tree: string}[]
   kernel: string
   release: string
   origin: Record<string, string>
   /** The modules that were loaded, by the livepatch's name. */
   modules: Record<string, LivepatchModule>
-  sessions: {variants: readonly Variant[]; livepatch: string | null; seconds: SessionResult['seconds']; steps: Record<string, number>}[]
+  sessions: {variants: readonly Variant[]; livepatch: string | null; candidate: string | null; seconds: SessionResult['seconds']; steps: Record<string, number>}[]
 }
 
 /** A case on a kernel, and what came of its sessions so far. */
-type Pair = {one: Case; kernel: Kernel; plan: SessionPlan[]; folder: string; runs: Map<string, VariantRun[]>; record: PairRecord}
+type Pair = {
+  one: Case
+  kernel: Kernel | BuiltKernel
+  plan: SessionPlan[]
+  folder: string
+  runs: Map<string, VariantRun[]>
+  /** The kernels of the candidates, by name. */
+  patched: Map<string, Promise<Patched>>
+  /** What sessions start from, by kernel. */
+  snapshots: Map<string, Promise<Snapshot>>
+  notes: Map<string, readonly string[]>
+  record: PairRecord
+}
 
 type Limit = ReturnType<typeof pLimit>
 
@@ -69,7 +90,7 @@ export async function compare(context: Context, input: CompareInput): Promise<Co
   })
   if (input.keepGoing) await runTasks(context, pairs.map(task))
   else await runUntilMissed(context, pairs, task)
-  return {results: pairs.flatMap(resultsOf), pairs: pairs.map(({record}) => record)}
+  return {results: pairs.flatMap(resultsOf), pairs: pairs.map(({record}) => record), leftOut: unclaimed(input)}
 }
 
 /** One case after another, as far as the verdicts are the expected ones; those after that are left out. */
@@ -80,17 +101,27 @@ async function runUntilMissed(context: Context, pairs: Pair[], task: (pair: Pair
   }
 }
 
-function pairsOf({cases, kernels, variants, repeats, folder}: CompareInput): Pair[] {
-  return cases.flatMap((one) =>
-    kernels.map((kernel) => ({
-      one,
-      kernel,
-      plan: planSessions({livepatches: one.livepatches.map(({name}) => name), repeats, ...(variants ? {variants} : {})}),
-      folder: join(folder, one.name, kernel.label.replaceAll(' ', '-')),
-      runs: new Map(),
-      record: recordOf(one, kernel),
-    })),
-  )
+function pairsOf({targets, repeats, folder}: CompareInput): Pair[] {
+  return targets.map(({one, kernel, variants}) => {
+    const of = (fixes: readonly {name: string; isFor: boolean}[]) => fixes.filter(({isFor}) => isFor).map(({name}) => name)
+    const livepatches = of(one.livepatches.map(({name, kernels}) => ({name, isFor: kernels?.includes(kernel.line) ?? true})))
+    const candidates = of(one.candidates.map(({name, series}) => ({name, isFor: kernel.line in series})))
+    const plan = planSessions({livepatches, candidates, variants, repeats})
+    const pair = {one, kernel, plan, folder: join(folder, one.name, kernel.label.replaceAll(' ', '-'))}
+    return {...pair, runs: new Map(), patched: new Map(), snapshots: new Map(), notes: new Map(), record: recordOf(one, kernel)}
+  })
+}
+
+/** Fixes that were asked for and do not claim a kernel's line: no failure, but to be said. */
+function unclaimed({targets}: CompareInput): string[] {
+  return targets.flatMap(({one, kernel: {line}, variants}) => {
+    const candidates = variants.includes('patched') ? one.candidates : []
+    const livepatches = variants.includes('livepatched') ? one.livepatches : []
+    return [
+      ...candidates.filter(({series}) => !(line in series)).map(({name, series}) => `${one.name}: candidate ${name} is for ${Object.keys(series).join(', ')}, not for ${line}`),
+      ...livepatches.filter(({kernels}) => kernels && !kernels.includes(line)).map(({name, kernels}) => `${one.name}: livepatch ${name} is for ${kernels!.join(', ')}, not for ${line}`),
+    ]
+  })
 }
 
 function recordOf(one: Case, kernel: Kernel): PairRecord {
@@ -99,6 +130,7 @@ function recordOf(one: Case, kernel: Kernel): PairRecord {
     title: one.title,
     parameters: one.reproducer.parameters,
     livepatches: one.livepatches.map(({name, module, parameters}) => ({name, module, parameters})),
+    candidates: [],
     kernel: kernel.label,
     release: kernel.release,
     origin: kernel.origin,
@@ -108,17 +140,10 @@ function recordOf(one: Case, kernel: Kernel): PairRecord {
 }
 
 async function runPair(context: Context, pair: Pair, input: CompareInput, limit: Limit, remade: Map<string, Promise<Snapshot>>): Promise<void> {
-  let snapshot: Snapshot
-  try {
-    snapshot = await caseSnapshot(context, pair.one, pair.kernel, input)
-  } catch (error) {
-    for (const session of pair.plan) giveUp(context, pair, session, error)
-    return
-  }
   const sessions = pair.plan.map(async (session) =>
     limit(async () => {
       context.signal.throwIfAborted()
-      await runPlanned(context, pair, session, snapshot, async (bad) => await remake(context, bad, pair, input, remade))
+      await runPlanned(context, pair, session, input, remade)
     }),
   )
   const failed = (await Promise.allSettled(sessions)).find((one) => one.status === 'rejected')
@@ -126,19 +151,15 @@ async function runPair(context: Context, pair: Pair, input: CompareInput, limit:
 }
 
 /** Runs one planned session; a failure of the machinery becomes part of its variants' runs. */
-async function runPlanned(
-  context: Context,
-  pair: Pair,
-  plan: SessionPlan,
-  snapshot: Snapshot,
-  remakeSnapshot: (bad: Snapshot) => Promise<Snapshot>,
-): Promise<void> {
-  const {variants, livepatch, repeat} = plan
-  const evidence = join(pair.folder, `${[livepatch, variants.join('+')].filter(Boolean).join('-')}-${repeat + 1}`)
+async function runPlanned(context: Context, pair: Pair, plan: SessionPlan, input: CompareInput, remade: Map<string, Promise<Snapshot>>): Promise<void> {
+  const {variants, livepatch, candidate, repeat} = plan
+  const evidence = join(pair.folder, `${[livepatch ?? candidate, variants.join('+')].filter(Boolean).join('-')}-${repeat + 1}`)
   await mkdir(evidence, {recursive: true})
   try {
+    const kernel = candidate === undefined ? pair.kernel : await patch(context, pair, candidate)
+    const snapshot = await machineOf(context, pair, kernel, input)
     const loadable = livepatch === undefined ? undefined : await build(context, pair, livepatch)
-    context.progress(`running ${variants.join(', ')} (${pair.record.sessions.length} of ${pair.plan.length} sessions done)`)
+    context.progress(`running ${candidate ? `${candidate}, ` : ''}${variants.join(', ')} (${pair.record.sessions.length} of ${pair.plan.length} sessions done)`)
     const session = async (machine: Snapshot) =>
       await runSession(context, {
         snapshot: machine,
@@ -148,15 +169,25 @@ async function runPlanned(
       })
     const result = await session(snapshot).catch(async (error: unknown) => {
       if (!(error instanceof BadSnapshot)) throw error
-      return await session(await remakeSnapshot(snapshot))
+      return await session(await remake(context, snapshot, remade, async () => await caseSnapshot(context, pair.one, kernel, input)))
     })
     const outcomes = await outcomesOf(pair.one, loadable?.livepatch, variants, result, evidence)
     for (const variant of variants) addRun(pair, plan, variant, outcomes.get(variant)!)
     const steps = Object.fromEntries(result.steps.map(({name, seconds = 0}) => [name, seconds]))
-    pair.record.sessions.push({variants, livepatch: livepatch ?? null, seconds: result.seconds, steps})
+    pair.record.sessions.push({variants, livepatch: livepatch ?? null, candidate: candidate ?? null, seconds: result.seconds, steps})
   } catch (error) {
     giveUp(context, pair, plan, error)
   }
+}
+
+/** The machine that sessions on a kernel start from, made once. */
+async function machineOf(context: Context, {one, snapshots}: Pair, kernel: Kernel, input: CompareInput): Promise<Snapshot> {
+  let made = snapshots.get(kernel.key)
+  if (!made) {
+    made = caseSnapshot(context, one, kernel, input)
+    snapshots.set(kernel.key, made)
+  }
+  return await made
 }
 
 async function build(context: Context, {one, kernel, record}: Pair, name: string): Promise<Loadable> {
@@ -165,22 +196,43 @@ async function build(context: Context, {one, kernel, record}: Pair, name: string
   return {livepatch, module: record.modules[name]}
 }
 
+/** The kernel with a candidate's series on it, built once for all of its sessions. */
+async function patch(context: Context, pair: Pair, name: string): Promise<Kernel> {
+  const {kernel} = pair
+  if (!isBuilt(kernel)) throw new TypeError(`${kernel.label} is not built from a source`)
+  let made = pair.patched.get(name)
+  if (!made) {
+    made = patchedWith(context, candidateOf(pair.one, name), kernel)
+    pair.patched.set(name, made)
+  }
+  const {kernel: patched, patches, tree} = await made
+  const {notes = []} = await patched.image(context)
+  if (!pair.notes.has(name)) pair.record.candidates.push({name, patches, tree})
+  pair.notes.set(name, notes)
+  return patched
+}
+
 /** A snapshot that does not restore is made anew, once for all sessions that start from it. */
-async function remake(context: Context, bad: Snapshot, {one, kernel}: Pair, input: CompareInput, remade: Map<string, Promise<Snapshot>>): Promise<Snapshot> {
+async function remake(context: Context, bad: Snapshot, remade: Map<string, Promise<Snapshot>>, make: () => Promise<Snapshot>): Promise<Snapshot> {
   let fresh = remade.get(bad.key)
   if (!fresh) {
-    fresh = forgetSnapshot(context, bad).then(async () => await caseSnapshot(context, one, kernel, input))
+    fresh = forgetSnapshot(context, bad).then(make)
     remade.set(bad.key, fresh)
   }
   return await fresh
 }
 
-function runsOf(pair: Pair, variant: Variant, livepatch?: string): VariantRun[] {
-  return pair.runs.get(`${variant} ${livepatch ?? ''}`) ?? []
+/** Where the runs of a cell are kept. */
+function cellKey(variant: Variant, {livepatch, candidate}: Pick<SessionPlan, 'livepatch' | 'candidate'>): string {
+  return [variant, livepatch ?? candidate ?? ''].join(' ')
 }
 
-function addRun(pair: Pair, {livepatch}: SessionPlan, variant: Variant, run: VariantRun): void {
-  pair.runs.set(`${variant} ${livepatch ?? ''}`, [...runsOf(pair, variant, livepatch), run])
+function runsOf(pair: Pair, variant: Variant, plan: Pick<SessionPlan, 'livepatch' | 'candidate'> = {}): VariantRun[] {
+  return pair.runs.get(cellKey(variant, plan)) ?? []
+}
+
+function addRun(pair: Pair, plan: SessionPlan, variant: Variant, run: VariantRun): void {
+  pair.runs.set(cellKey(variant, plan), [...runsOf(pair, variant, plan), run])
 }
 
 /** What the machinery could not do is the runs' failure; anything else is not ours to explain. */
@@ -194,12 +246,18 @@ function giveUp(context: Context, pair: Pair, plan: SessionPlan, error: unknown)
 function resultsOf(pair: Pair): Result[] {
   const {one, kernel, plan, folder} = pair
   const base = runsOf(pair, 'base')
+  const fixes = plan.flatMap((session) => fixOf(one, session) ?? [])
   return plan
     .filter(({repeat}) => repeat === 0)
-    .flatMap(({variants, livepatch}) =>
-      variants.map((variant) => {
-        const cell = {kernel: kernel.label, variant, ...(livepatch === undefined ? {} : {livepatch: livepatchOf(one, livepatch)})}
-        return resultOf(one, cell, {base, own: runsOf(pair, variant, livepatch)}, folder)
+    .flatMap((session) =>
+      session.variants.map((variant) => {
+        const cell = {kernel: kernel.label, variant, fixes, fix: fixOf(one, session), notes: pair.notes.get(session.candidate ?? '') ?? []}
+        return resultOf(one, cell, {base, own: runsOf(pair, variant, session)}, folder)
       }),
     )
+}
+
+function fixOf(one: Case, {livepatch, candidate}: SessionPlan): Fix | undefined {
+  if (livepatch !== undefined) return livepatchOf(one, livepatch)
+  return candidate === undefined ? undefined : candidateOf(one, candidate)
 }

@@ -1,6 +1,12 @@
-import {type Case, type Livepatch} from '../case/case.js'
+import {type Case} from '../case/case.js'
 import {type TestOutcome} from '../verdict/ktap.js'
 import {decide, type Variant, type VariantRun, type VerdictName} from '../verdict/verdict.js'
+
+/** What a variant is with, a livepatch or a candidate: a verdict is about what it claims. */
+export type Fix = {name: string; claims: readonly string[]; expect: Partial<Record<Variant, VerdictName>>}
+
+/** What is judged: a variant on a kernel, with one of the fixes that are proved on it. */
+export type Cell = {kernel: string; variant: Variant; fixes: readonly Fix[]; fix?: Fix | undefined; /** What the reader has to know besides. */ notes?: readonly string[]}
 
 /** One row of a report: what is known about a case on a kernel in a variant. */
 export type Result = {
@@ -35,33 +41,27 @@ type TestStatus = TestOutcome['status'] | 'missing'
 /** The result of a cell, from the runs of its variant and those of base. */
 export function resultOf(
   one: Case,
-  cell: {kernel: string; variant: Variant; livepatch?: Livepatch},
+  {kernel, variant, fix, fixes, notes = []}: Cell,
   runs: {base: readonly VariantRun[]; own: readonly VariantRun[]},
   evidence: string,
 ): Result {
-  const {kernel, variant, livepatch} = cell
-  const claimed = livepatch?.claims ?? claimedByAny(one)
+  const claimed = fix?.claims ?? claimedByAny(one, fixes)
   const claim = {symptoms: claimed, controls: one.controls.map(({name}) => name)}
   const {verdict, reasons} = decide(variant, claim, runs.base, runs.own)
   const tests = [
     ...one.symptoms.map(({name}) => testRow(name, 'symptom', claimed.includes(name), runs.base, runs.own)),
     ...one.controls.map(({name}) => testRow(name, 'control', true, runs.base, runs.own)),
   ]
-  const candidate = livepatch?.name ?? null
-  const expected = expectation(variant, livepatch)
-  return {case: one.name, kernel, variant, candidate, verdict, expected, reasons, tests, repeats: runs.own.length, evidence}
+  const candidate = fix?.name ?? null
+  const expected = fix?.expect[variant] ?? 'shown'
+  return {case: one.name, kernel, variant, candidate, verdict, expected, reasons: [...reasons, ...notes], tests, repeats: runs.own.length, evidence}
 }
 
-/** What base has to show: every symptom that some fix is for, or all where there is no fix yet. */
-function claimedByAny({symptoms, livepatches}: Case): string[] {
+/** What base has to show: every symptom that some fix here is for, or all where there is no fix. */
+function claimedByAny({symptoms}: Case, fixes: readonly Fix[]): string[] {
   const names = symptoms.map(({name}) => name)
-  if (livepatches.length === 0) return names
-  return names.filter((name) => livepatches.some(({claims}) => claims.includes(name)))
-}
-
-/** The verdict that case.yaml says this cell has. */
-function expectation(variant: Variant, livepatch: Livepatch | undefined): VerdictName {
-  return livepatch && (variant === 'livepatched' || variant === 'reverted') ? livepatch.expect[variant] : 'shown'
+  if (fixes.length === 0) return names
+  return names.filter((name) => fixes.some(({claims}) => claims.includes(name)))
 }
 
 function testRow(name: string, role: TestRow['role'], claimed: boolean, base: readonly VariantRun[], own: readonly VariantRun[]): TestRow {

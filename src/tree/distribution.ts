@@ -1,15 +1,12 @@
 import {mkdir, readdir} from 'node:fs/promises'
 import {join} from 'node:path'
-import {type Apt, download, findPackages, openApt, type Package} from '../lib/apt.js'
+import {type Apt, download, findPackages, NEWER_SUITE, openApt, type Package} from '../lib/apt.js'
 import {type Context} from '../lib/context.js'
 import {InputError} from '../lib/errors.js'
 import {remembered} from '../lib/memory.js'
 import {run} from '../lib/process.js'
 import {type Pristine, pristine} from './pristine.js'
 import {unpackTarball} from './tarball.js'
-
-/** Where lines are that the machine's own suite is too old for. */
-const NEWER = 'unstable'
 
 type Chosen = {package: Package; /** Undefined: the machine's own. */ suite?: string | undefined}
 
@@ -28,7 +25,7 @@ export async function packagedSource(context: Context, line: string, refresh: bo
 
 async function choose(context: Context, line: string, refresh: boolean): Promise<Chosen> {
   const lines: string[] = []
-  for (const suite of [undefined, NEWER]) {
+  for (const suite of [undefined, NEWER_SUITE]) {
     const found = await sources(context, await openApt(context, {refresh, suite}))
     const one = found.find(({name}) => name === `linux-source-${line}`)
     if (one) return {package: one, suite}

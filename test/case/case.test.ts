@@ -71,6 +71,7 @@ describe('a good case.yaml', () => {
       },
       symptoms: [{name: 'one-copy', about: 'one copy on the wire'}, {name: 'two-copies', about: 'two of them'}],
       controls: [{name: 'delivered', about: 'the receiver gets it'}],
+      candidates: [],
       livepatches: [
         {
           name: 'input',

@@ -2,15 +2,17 @@ import {describe, expect, it} from 'vitest'
 import {planSessions, type PlanInput} from '../../src/plan/plan.js'
 import {type Variant} from '../../src/verdict/verdict.js'
 
-/** The sessions in short: what runs in each, and with which livepatch. */
+const PLAIN: PlanInput = {livepatches: ['fix'], candidates: [], variants: ['base', 'livepatched', 'reverted'], repeats: 1}
+
+/** The sessions in short: what runs in each, and with which fix. */
 function sessions(input: Partial<PlanInput>): string[] {
-  const plan = planSessions({livepatches: ['fix'], repeats: 1, ...input})
-  return plan.map(({variants, livepatch}) => [variants.join('+'), ...(livepatch ? [livepatch] : [])].join(' of '))
+  const plan = planSessions({...PLAIN, ...input})
+  return plan.map(({variants, livepatch, candidate}) => [variants.join('+'), livepatch ?? candidate ?? ''].filter(Boolean).join(' of '))
 }
 
 describe('a plan', () => {
   it('gives base a session of its own, and the livepatch another', () => {
-    expect(planSessions({livepatches: ['fix'], repeats: 1})).toEqual([
+    expect(planSessions(PLAIN)).toEqual([
       {variants: ['base'], repeat: 0},
       {variants: ['livepatched', 'reverted'], livepatch: 'fix', repeat: 0},
     ])
@@ -25,6 +27,12 @@ describe('a plan', () => {
     expect(sessions({livepatches: ['proposed', 'revised']})).toEqual(['base', 'livepatched+reverted of proposed', 'livepatched+reverted of revised'])
   })
 
+  it('gives each candidate a session of its own where patched kernels are asked for', () => {
+    const candidates = ['revised', 'as-proposed']
+    expect(sessions({candidates})).toEqual(['base', 'livepatched+reverted of fix'])
+    expect(sessions({candidates, variants: ['patched']})).toEqual(['base', 'patched of revised', 'patched of as-proposed'])
+  })
+
   it.each<[Variant[], string[]]>([
     [['base'], ['base']],
     [['livepatched'], ['base', 'livepatched of fix']],
@@ -36,7 +44,7 @@ describe('a plan', () => {
   })
 
   it('has every session as often as asked, numbered', () => {
-    const plan = planSessions({livepatches: ['proposed', 'revised'], repeats: 3})
+    const plan = planSessions({...PLAIN, livepatches: ['proposed', 'revised'], repeats: 3})
     expect(plan).toHaveLength(3 * 3)
     const keys = plan.map(({variants, livepatch, repeat}) => `${variants.join('+')} ${livepatch} ${repeat}`)
     expect(new Set(keys).size).toBe(plan.length)

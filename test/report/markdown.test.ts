@@ -29,7 +29,7 @@ async function evidence(files: Record<string, string>): Promise<Result[]> {
   return FIXED.map((result) => ({...result, evidence: folder}))
 }
 
-const report = async (results: Result[], record: PairRecord = RECORD, facts = FACTS) => await comparisonMarkdown({results, pairs: [record]}, facts)
+const report = async (results: Result[], record: PairRecord = RECORD, facts = FACTS) => await comparisonMarkdown({results, pairs: [record], leftOut: []}, facts)
 
 describe('a report', () => {
   it('says how it came about, and counts the verdicts', async () => {

@@ -1,0 +1,128 @@
+import {resolve} from 'node:path'
+import {type Case} from '../case/case.js'
+import {builtKernel, type BuiltKernel, isBuilt} from '../kernel/built.js'
+import {type DebugSet} from '../kernel/debug.js'
+import {givenKernel} from '../kernel/given.js'
+import {type Kernel, lineOf} from '../kernel/kernel.js'
+import {packagedKernel} from '../kernel/packaged.js'
+import {type Context} from '../lib/context.js'
+import {InputError} from '../lib/errors.js'
+import {runTasks} from '../lib/tasks.js'
+import {type Target} from '../run/compare.js'
+import {type Source, sourceTree} from '../tree/source.js'
+import {type Variant} from '../verdict/verdict.js'
+
+export type KernelOptions = {
+  kernel?: string
+  modules?: string
+  headers?: string
+  refresh?: boolean
+  /** Whether base and livepatches run on a kernel built from source as well. */
+  built?: boolean
+  /** A git folder, a git URL or a tarball instead of the distribution's source. */
+  source?: string
+  base?: string
+  debug?: DebugSet[]
+  idle?: boolean
+}
+
+const DEFAULT_LINE = '6.12'
+
+/** Where nothing is asked for, no kernel need be built. */
+const QUICK: readonly Variant[] = ['base', 'livepatched', 'reverted']
+const ALL: readonly Variant[] = [...QUICK, 'patched']
+
+/** The kernels of --kernel: lines of the archive, or one image at hand. */
+export async function chosenKernels(context: Context, options: KernelOptions): Promise<Kernel[]> {
+  const given = await kernelAtHand(options)
+  return given ? [given] : await stockKernels(context, linesOf(options), options)
+}
+
+/** What cases are run on: stock kernels, and built ones where candidates or the options want them. */
+export async function chosenTargets(context: Context, cases: readonly Case[], options: KernelOptions & {variant?: readonly Variant[]}): Promise<Target[]> {
+  checkSource(options)
+  const allBuilt = wantsBuilt(options)
+  const variants = options.variant ?? (allBuilt ? ALL : QUICK)
+  const given = await kernelAtHand(options)
+  if (given && (allBuilt || variants.includes('patched'))) {
+    throw new InputError(`--kernel ${options.kernel} is an image: a kernel is built from a line, like 6.12, or from --source`)
+  }
+  // A kernel at hand and a source of one's own are taken at the user's word.
+  if (given) return cases.map((one) => ({one, kernel: given, variants}))
+  const lines = linesOf(options).filter((line) => cases.some((one) => claims(one, line)))
+  const stock = allBuilt || isOnlyPatched(variants) ? [] : await stockKernels(context, lines, options)
+  const sources = allBuilt || variants.includes('patched') ? await chosenSources(context, lines, options) : []
+  const onStock = cases.flatMap((one) =>
+    stock.filter(({line}) => claims(one, line)).map((kernel) => ({one, kernel, variants: variants.filter((variant) => variant !== 'patched')})),
+  )
+  const onBuilt = cases.flatMap((one) =>
+    sources
+      .filter(({line}) => options.source !== undefined || claims(one, line))
+      .map(async (source) => ({one, kernel: await buildOf(context, one, source, options), variants: allBuilt ? variants : (['base', 'patched'] as const)})),
+  )
+  return [...onStock, ...(await Promise.all(onBuilt))]
+}
+
+/** The kernel of --kernel or --source that `build`, `shell` and the like are about. */
+export async function chosenBuild(context: Context, one: Case, options: KernelOptions): Promise<BuiltKernel> {
+  checkSource(options)
+  const [source] = await chosenSources(context, linesOf(options), options)
+  return await buildOf(context, one, source!, options)
+}
+
+/** Builds what several tasks will start from, a line each. */
+export async function buildBases(context: Context, targets: readonly Target[]): Promise<void> {
+  const kernels = new Map(targets.flatMap(({kernel}) => (isBuilt(kernel) ? [[kernel.key, kernel] as const] : [])))
+  if (kernels.size === 0) return
+  const tasks = [...kernels.values()].map((kernel) => ({title: kernel.label, run: async (own: Context) => await kernel.image(own)}))
+  await runTasks(context, tasks)
+}
+
+/** Whether everything is to run on built kernels, stock ones left aside. */
+export function wantsBuilt({built, source, debug}: KernelOptions): boolean {
+  return built === true || source !== undefined || debug !== undefined
+}
+
+/** Whether a case is for a kernel line or version; what is neither is left to be complained of. */
+function claims({kernels}: Case, version: string): boolean {
+  return kernels.includes(lineOf(version)) || !/^\d+\.\d+/.test(version)
+}
+
+function isOnlyPatched(variants: readonly Variant[]): boolean {
+  return variants.includes('patched') && variants.every((variant) => variant === 'patched' || variant === 'base')
+}
+
+function linesOf({kernel = DEFAULT_LINE}: KernelOptions): string[] {
+  return [...new Set(kernel.split(','))]
+}
+
+async function kernelAtHand({kernel, modules, headers}: KernelOptions): Promise<Kernel | undefined> {
+  if (modules === undefined && !kernel?.includes('/')) return undefined
+  if (modules === undefined) throw new InputError(`--kernel ${kernel} is a file: its modules are needed too, as --modules <lib/modules/RELEASE>`)
+  return await givenKernel({vmlinuz: resolve(kernel ?? DEFAULT_LINE), modules: resolve(modules), headers: headers && resolve(headers)})
+}
+
+async function stockKernels(context: Context, lines: readonly string[], {refresh}: KernelOptions): Promise<Kernel[]> {
+  const tasks = lines.map((line) => ({title: `kernel ${line}`, run: async (own: Context) => await packagedKernel(own, line, refresh)}))
+  const found = await runTasks(context, tasks)
+  // 6.12 and 6.12.117 may be one kernel.
+  return [...new Map(found.map((one) => [one.key, one])).values()]
+}
+
+function checkSource({source, base, kernel}: KernelOptions): void {
+  if (source !== undefined && kernel !== undefined) throw new InputError('--source is a kernel of its own: leave --kernel out')
+  if (source === undefined && base !== undefined) throw new InputError('--base is a revision of --source, which is missing')
+}
+
+async function chosenSources(context: Context, lines: readonly string[], {source: from, base, refresh}: KernelOptions): Promise<Source[]> {
+  const wanted = from === undefined ? lines.map((line) => ({title: `source of linux ${line}`, line: lineOf(line) || line})) : [{title: `source ${from}`, from, base}]
+  const tasks = wanted.map(({title, ...where}) => ({title, run: async (own: Context) => await sourceTree(own, {tree: 'linux', refresh, ...where})}))
+  const sources = await runTasks(context, tasks)
+  const other = sources.find(({version}, index) => from === undefined && /\d+\.\d+\./.test(lines[index]!) && version !== lines[index])
+  if (other) throw new InputError(`the distribution's source of ${other.line} is ${other.version}: ask for that, or name another with --source`)
+  return sources
+}
+
+async function buildOf(context: Context, {kconfig}: Case, source: Source, {debug = [], idle = false}: KernelOptions): Promise<BuiltKernel> {
+  return await builtKernel(context, source, {debug, idle, fragment: kconfig})
+}

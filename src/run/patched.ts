@@ -1,0 +1,38 @@
+import {type Candidate} from '../case/case.js'
+import {type BuiltKernel, patchedKernel} from '../kernel/built.js'
+import {type Kernel} from '../kernel/kernel.js'
+import {type Context} from '../lib/context.js'
+import {CouldNotRun, InputError} from '../lib/errors.js'
+import {readSeries} from '../series/series.js'
+import {applySeries} from '../tree/apply.js'
+
+/** A kernel with a candidate's series on it. */
+export type Patched = {
+  kernel: Kernel
+  /** The subjects, in order. */
+  patches: string[]
+  /** What git calls the patched tree, and its commit. */
+  tree: string
+  commit: string
+}
+
+/**
+ * Applies a candidate's series for a kernel's line to the kernel's source. The
+ * patched kernel is built when its image is asked for.
+ *
+ * @throws CouldNotRun when it does not apply, with every hunk that does not fit
+ */
+export async function patchedWith(context: Context, {name, series: paths}: Candidate, base: BuiltKernel): Promise<Patched> {
+  const {source} = base
+  const path = paths[base.line]
+  if (path === undefined) throw new InputError(`candidate ${name} has no series for ${base.line}, only for ${Object.keys(paths).join(', ')}`)
+  const series = await readSeries(context.signal, [path])
+  const applied = await applySeries(context, series, {git: source.directory, base: source.commit})
+  const {commit, tree} = applied
+  if (commit === null || tree === null) {
+    const failed = applied.patches.find(({state}) => state === 'conflict')
+    const detail = [`${failed?.subject}: ${failed?.words.join('; ')}`, `'patchbench apply' with this series and source explains every hunk`]
+    throw new CouldNotRun(`candidate ${name} does not apply to ${source.label}`, detail.join('\n'))
+  }
+  return {kernel: patchedKernel(base, name, {commit, tree}), patches: series.patches.map(({title}) => title), tree, commit}
+}
