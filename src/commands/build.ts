@@ -1,5 +1,5 @@
 import {resolve} from 'node:path'
-import {candidateOf, type Case, livepatchOf, loadCase} from '../case/case.js'
+import {type Candidate, candidateOf, type Case, livepatchOf, loadCase} from '../case/case.js'
 import {type BuiltKernel} from '../kernel/built.js'
 import {buildPerCommit, type CommitBuild, firstComplaint} from '../kernel/percommit.js'
 import {type Context} from '../lib/context.js'
@@ -36,13 +36,15 @@ export type BuildKernelOptions = KernelOptions & {cases?: string; candidate?: st
 /** `patchbench build kernel CASE`: the image of base or of a candidate, or what each commit of a candidate does to the build. */
 export async function buildKernelCommand(context: Context, name: string, options: BuildKernelOptions): Promise<{text: string; exit: number}> {
   const one = await loadCase(name, options.cases && resolve(options.cases))
+  // A name that is none is told before a source is fetched.
+  const candidate = options.candidate === undefined && !options.perCommit ? undefined : candidateOf(one, options.candidate)
   const base = await chosenBuild(context, one, options)
-  if (options.perCommit) return await perCommit(context, one, base, options)
+  if (options.perCommit) return await perCommit(context, one, base, {...options, candidate: candidate!})
   const [built] = await runTasks(context, [
     {
-      title: options.candidate === undefined ? base.label : `${base.label} with ${options.candidate}`,
+      title: candidate ? `${base.label} with ${candidate.name}` : base.label,
       run: async (own) => {
-        const kernel = options.candidate === undefined ? base : (await patchedWith(own, candidateOf(one, options.candidate), base)).kernel
+        const kernel = candidate ? (await patchedWith(own, candidate, base)).kernel : base
         return {label: kernel.label, release: kernel.release, ...(await kernel.image(own))}
       },
     },
@@ -53,8 +55,7 @@ export async function buildKernelCommand(context: Context, name: string, options
   return {text: [`${label}  ${vmlinuz}  sha256:${facts.sha256}`, ...notes].join('\n'), exit: EXIT.ok}
 }
 
-async function perCommit(context: Context, one: Case, base: BuiltKernel, options: BuildKernelOptions): Promise<{text: string; exit: number}> {
-  const candidate = candidateOf(one, options.candidate)
+async function perCommit(context: Context, one: Case, base: BuiltKernel, {candidate, json}: {candidate: Candidate; json?: boolean}): Promise<{text: string; exit: number}> {
   const [commits] = await runTasks(context, [
     {
       title: `${candidate.name}, commit by commit, on ${base.label}`,
@@ -63,7 +64,7 @@ async function perCommit(context: Context, one: Case, base: BuiltKernel, options
   ])
   const complaint = firstComplaint(commits!)
   const exit = complaint === undefined ? EXIT.ok : EXIT.missed
-  if (options.json) return {text: JSON.stringify({schema: 1, case: one.name, candidate: candidate.name, kernel: base.label, complaint: complaint ?? null, commits}, null, 2), exit}
+  if (json) return {text: JSON.stringify({schema: 1, case: one.name, candidate: candidate.name, kernel: base.label, complaint: complaint ?? null, commits}, null, 2), exit}
   const table = plainTable(['commit', 'build', 'new warnings'], commits!.map(commitRow))
   return {text: complaint === undefined ? table : `${table}\n\n${complaint}`, exit}
 }

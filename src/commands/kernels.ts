@@ -26,7 +26,8 @@ export type KernelOptions = {
   idle?: boolean
 }
 
-const DEFAULT_LINE = '6.12'
+/** The line that is meant where none is named. */
+export const DEFAULT_LINE = '6.12'
 
 /** Where nothing is asked for, no kernel need be built. */
 const QUICK: readonly Variant[] = ['base', 'livepatched', 'reverted']
@@ -45,7 +46,7 @@ export async function chosenTargets(context: Context, cases: readonly Case[], op
   const variants = options.variant ?? (allBuilt ? ALL : QUICK)
   const given = await kernelAtHand(options)
   if (given && (allBuilt || variants.includes('patched'))) {
-    throw new InputError(`--kernel ${options.kernel} is an image: a kernel is built from a line, like 6.12, or from --source`)
+    throw notBuildable(options)
   }
   // A kernel at hand and a source of one's own are taken at the user's word.
   if (given) return cases.map((one) => ({one, kernel: given, variants}))
@@ -66,6 +67,7 @@ export async function chosenTargets(context: Context, cases: readonly Case[], op
 /** The kernel of --kernel or --source that `build`, `shell` and the like are about. */
 export async function chosenBuild(context: Context, one: Case, options: KernelOptions): Promise<BuiltKernel> {
   checkSource(options)
+  if (options.kernel?.includes('/')) throw notBuildable(options)
   const [source] = await chosenSources(context, linesOf(options), options)
   return await buildOf(context, one, source!, options)
 }
@@ -90,6 +92,10 @@ function claims({kernels}: Case, version: string): boolean {
 
 function isOnlyPatched(variants: readonly Variant[]): boolean {
   return variants.includes('patched') && variants.every((variant) => variant === 'patched' || variant === 'base')
+}
+
+function notBuildable({kernel}: KernelOptions): InputError {
+  return new InputError(`--kernel ${kernel} is an image: a kernel is built from a line, like 6.12, or from --source`)
 }
 
 function linesOf({kernel = DEFAULT_LINE}: KernelOptions): string[] {

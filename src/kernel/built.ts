@@ -9,14 +9,14 @@ import {projectPath} from '../lib/project.js'
 import {checkOut} from '../tree/checkout.js'
 import {type Source} from '../tree/source.js'
 import {configure} from './configure.js'
-import {type DebugSet} from './debug.js'
+import {DEBUG_SETS, type DebugSet} from './debug.js'
 import {type Asked, fragmentText, readFragments} from './fragment.js'
 import {type Kernel, type KernelImage} from './kernel.js'
 import {compilerVersion, make, MAKE_ENVIRONMENT} from './make.js'
 import {checkOutOver, copyBuild} from './copy.js'
 
 /** What every kernel of ours is asked for, in this order; see the files for the reasons. */
-const FRAGMENTS = ['boot', 'virtme', 'network', 'livepatch', 'tracing']
+export const FRAGMENTS = ['boot', 'virtme', 'network', 'livepatch', 'tracing']
 
 /** About how many objects a build of the fragments has, for the progress of the first one. */
 const OBJECTS = 1900
@@ -41,6 +41,11 @@ export function isBuilt(kernel: Kernel): kernel is BuiltKernel {
   return 'source' in kernel
 }
 
+/** What kbuild writes into a build folder, without the folder's own place: modules are built there after it has moved. */
+const MOVABLE = `export KBUILD_OUTPUT := $(patsubst %/,%,$(dir $(abspath $(lastword $(MAKEFILE_LIST)))))
+include $(KBUILD_OUTPUT)/../Makefile
+`
+
 /** A build uses every core by itself: the next one waits. */
 const turn = pLimit(1)
 
@@ -48,7 +53,10 @@ const turn = pLimit(1)
  * The kernel of a source as it is, built once per source, configuration and
  * compiler. Nothing is built until its image is asked for.
  */
-export async function builtKernel(context: Context, source: Source, options: BuildOptions = {}): Promise<BuiltKernel> {
+export async function builtKernel(context: Context, source: Source, given: BuildOptions = {}): Promise<BuiltKernel> {
+  // In one order, however they were asked for: it is the same kernel.
+  const debug = DEBUG_SETS.filter((set) => given.debug?.includes(set))
+  const options = {...given, debug}
   const asked = await askedOf(options)
   const inputs = {source: source.treeHash, asked: fragmentText(asked), compiler: await compilerVersion(context), make: MAKE_ENVIRONMENT, steps: 1}
   const key = keyOf(inputs)
@@ -59,7 +67,7 @@ export async function builtKernel(context: Context, source: Source, options: Bui
   }
   const release = releaseOf(source)
   return {
-    label: ['built', source.version, ...(options.debug ?? []).map((set) => `+${set}`)].join(' '),
+    label: ['built', source.version, ...debug.map((set) => `+${set}`)].join(' '),
     line: source.line,
     release,
     key,
@@ -83,7 +91,11 @@ export function patchedKernel(base: BuiltKernel, name: string, applied: {commit:
   const inputs = {base: base.key, tree: applied.tree}
   const key = keyOf(inputs)
   const folder = async (own: Context) => {
-    const build = async (into: string) => await turn(async () => await buildPatched(own, base, name, applied, {into, key}))
+    const build = async (into: string) => {
+      // Before it is our turn: base may have to be built first, which takes a turn of its own.
+      const from = await base.folder(own)
+      await turn(async () => await buildPatched(own, base, {name, from, commit: applied.commit}, {into, key}))
+    }
     return (await artefact(own, 'patched', key, inputs, build)).directory
   }
   return {
@@ -138,24 +150,20 @@ async function buildBase(context: Context, source: Source, asked: readonly Asked
   context.progress(`configuring ${what}`)
   await configure(context, build, asked)
   await makeKernel(context, what, build, releaseOf(source), {log: await newLog(context, key), expected: OBJECTS, idle})
+  await writeFile(join(build, 'Makefile'), MOVABLE)
 }
 
-async function buildPatched(
-  context: Context,
-  base: BuiltKernel,
-  name: string,
-  {commit}: {commit: string},
-  {into, key}: Place,
-): Promise<void> {
-  const folder = await base.folder(context)
+type Patch = {name: string; /** The built base. */ from: string; commit: string}
+
+async function buildPatched(context: Context, base: BuiltKernel, {name, from, commit}: Patch, {into, key}: Place): Promise<void> {
   const what = `${base.source.label} with ${name}`
   context.progress(`copying the built ${base.source.label}`)
   const tree = join(into, 'source')
   const build = join(tree, 'build')
-  await copyBuild(context.signal, folder, tree)
+  await copyBuild(context.signal, from, tree)
   await checkOutOver(context.signal, base.source.directory, base.source.commit, commit, tree)
   const {objects} = await makeKernel(context, what, build, base.release, {log: await newLog(context, key), idle: base.options.idle ?? false})
-  const unchanged = (await sha256File(join(build, 'vmlinux'))) === (await sha256File(join(folder, 'build/vmlinux')))
+  const unchanged = (await sha256File(join(build, 'vmlinux'))) === (await sha256File(join(from, 'build/vmlinux')))
   await mkdir(join(into, 'arch/x86/boot'), {recursive: true})
   for (const file of ['arch/x86/boot/bzImage', '.config']) await copyFile(join(build, file), join(into, file))
   await run('cp', ['-a', join(build, 'modules'), into], {signal: context.signal})

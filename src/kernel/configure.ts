@@ -46,16 +46,17 @@ async function explain(context: Context, build: string, dropped: readonly Droppe
 export function reason({held}: Pick<Dropped, 'held'>, relations: string | undefined): string {
   if (!relations) return 'this kernel has no such option'
   const field = (name: string) => new RegExp(`^ *${name}: *(.*)$`, 'm').exec(relations)?.[1]
-  const depends = field('Depends on')
-  // A value of n or a comparison that does not hold is what is missing; kconfig shows every value.
-  if (depends && held === undefined && /\[=n\]/.test(depends)) return `it depends on ${depends}`
-  if (!field('Prompt')) return `it has no prompt, other options select it${selectedBy(relations)}`
-  return held === undefined ? `kconfig says\n${relations.trim()}` : `it is ${held}${selectedBy(relations)}`
+  const selectors = selectedBy(relations)
+  // Told by kconfig: in an expression, a [=n] may stand under a `!` or beside a `||`.
+  if (held === undefined && field('Dependencies') === 'not met') return `it depends on ${field('Depends on')}`
+  if (!field('Prompt')) return `it has no prompt, ${selectors ? `other options select it: ${selectors}` : 'and no option selects it'}`
+  if (held !== undefined && selectors) return `it is ${held}: ${selectors}`
+  return `${held === undefined ? '' : `it is ${held}, and `}kconfig says\n${relations.trim()}`
 }
 
 function selectedBy(relations: string): string {
   const names = /^(?:Selected|Implied) by[^\n]*:\n((?: .*\n?)+)/m.exec(relations)?.[1]
-  return names ? `: ${names.trim().replace(/\s*\n\s*/g, ', ')}` : ''
+  return (names ?? '').trim().replace(/^\s*- /gm, '').replaceAll('\n', ', ')
 }
 
 /** What the tree's own kconfig says of symbols (kconfigs/relations.c), by symbol; an empty text for one that it does not know. */
@@ -68,7 +69,7 @@ async function readRelations(context: Context, build: string, symbols: readonly 
   await run('gcc', ['-o', 'relations', ...include, projectPath('kconfigs/relations.c'), ...objects], {cwd: folder, signal})
   // kconfig reads the compiler and the architecture from what make exports for a goal of this name.
   const goal = 'relationsconfig'
-  const {stdout} = await run('make', ['-s', `--eval=${goal}:; @scripts/kconfig/relations ${symbols.join(' ')}`, goal], {
+  const {stdout} = await run('make', ['-C', '..', 'O=build', '-s', '--no-print-directory', `--eval=${goal}:; @scripts/kconfig/relations ${symbols.join(' ')}`, goal], {
     cwd: build,
     signal,
     env: MAKE_ENVIRONMENT,

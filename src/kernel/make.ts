@@ -16,7 +16,7 @@ export const MAKE_ENVIRONMENT = {
 }
 
 export type MakeOptions = {
-  /** source/build, which make is called in. */
+  /** source/build, where the objects go. */
   build: string
   arguments: readonly string[]
   /** A file that everything make prints is added to. */
@@ -47,13 +47,16 @@ export class BuildFailed extends CouldNotRun {
 export async function make(context: Context, what: string, {build, arguments: words, log, expected, idle}: MakeOptions): Promise<Made> {
   let objects = 0
   const kept = log ? createWriteStream(log, {flags: 'a'}) : undefined
+  // Heard from the start: a full disk under the log must not end patchbench, and costs no build.
+  const written = kept && finished(kept).catch(() => {})
   const isDue = ticker(1000)
   const onLine = (line: string) => {
     kept?.write(`${line}\n`)
     if (/^ {2}(CC|AS) /.test(line)) objects += 1
     if (isDue()) context.progress(`building ${what}: ${objects}${expected ? ` of about ${expected}` : ''} objects`)
   }
-  const command = ['make', `-j${availableParallelism()}`, ...words]
+  // Not in the build folder itself: since 6.13 the Makefile there names the place where it was made.
+  const command = ['make', '-C', '..', 'O=build', '--no-print-directory', `-j${availableParallelism()}`, ...words]
   const [program, ...rest] = idle ? ['chrt', '--idle', '0', ...command] : command
   try {
     const {exitCode, all} = await run(program!, rest, {cwd: build, signal: context.signal, onLine, env: MAKE_ENVIRONMENT, allowedExits: 'any'})
@@ -61,7 +64,7 @@ export async function make(context: Context, what: string, {build, arguments: wo
     return {objects, output: all}
   } finally {
     kept?.end()
-    if (kept) await finished(kept)
+    await written
   }
 }
 

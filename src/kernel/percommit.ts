@@ -14,7 +14,7 @@ export type CommitBuild = {
   subject: string
   /** The compiler's first complaint; null where it builds. */
   error: string | null
-  /** Warnings of W=1 that the commit before had not. */
+  /** Warnings, with W=1 for what the series touches, that the commit before had not. */
   warnings: string[]
 }
 
@@ -54,8 +54,10 @@ async function buildEach(context: Context, base: BuiltKernel, commits: readonly 
     at = commit
     try {
       const {output} = await make(context, subject, {build, arguments: ['bzImage', 'modules'], idle: base.options.idle ?? false})
-      const after = await warningsOf(context, build, objects)
-      results.push({commit, subject, error: null, warnings: [...warningsIn(output), ...newWarnings(before, after)]})
+      const strict = await warningsOf(context, build, objects)
+      // W=1 says again what make said of these objects; of others, make alone.
+      const after = [...newWarnings(strict, warningsIn(output)), ...strict]
+      results.push({commit, subject, error: null, warnings: newWarnings(before, after)})
       before = after
     } catch (error) {
       if (!(error instanceof BuildFailed)) throw error

@@ -36,7 +36,7 @@ export async function runTasks<T>(context: Context, tasks: readonly Task<T>[]): 
 }
 
 /** Where lines are not redrawn, what differs from the last one only in a count is said now and then. */
-function paced(live: boolean, say: (text: string) => void): (text: string) => void {
+export function paced(live: boolean, say: (text: string) => void): (text: string) => void {
   if (live) return say
   let last = {shape: '', at: 0}
   return (text) => {

@@ -1,0 +1,106 @@
+import {mkdir, writeFile} from 'node:fs/promises'
+import {join} from 'node:path'
+import {describe, expect, it, vi} from 'vitest'
+import {type Case} from '../../src/case/case.js'
+import {chosenBuild, chosenTargets, type KernelOptions} from '../../src/commands/kernels.js'
+import {type Variant} from '../../src/verdict/verdict.js'
+import {complaint} from '../support/complaint.js'
+import {repository} from '../support/repository.js'
+import {contextIn, scratch} from '../support/scratch.js'
+import {LINUX} from '../support/tarball.js'
+
+// What the archive would give for a line.
+vi.mock('../../src/kernel/packaged.js', () => ({
+  packagedKernel: async (_: unknown, line: string) => ({label: `debian ${line}`, line: line.split('.').slice(0, 2).join('.'), key: line}),
+}))
+vi.mock('../../src/tree/distribution.js', async () => {
+  const {repository: make} = await import('../support/repository.js')
+  return {
+    packagedSource: async (_: unknown, line: string) => {
+      const [version, patchlevel] = line.split('.')
+      const makefile = LINUX.Makefile.replace('VERSION = 6', `VERSION = ${version}`).replace('PATCHLEVEL = 12', `PATCHLEVEL = ${patchlevel}`)
+      const repo = await make({...LINUX, Makefile: makefile})
+      return {package: {name: `linux-source-${line}`, version: '1', sha256: '00ff'}, directory: repo.folder, commit: await repo.git('rev-parse', 'HEAD')}
+    },
+  }
+})
+
+const OLD = {name: 'old', kernels: ['6.1', '6.12']} as Case
+const NEW = {name: 'new', kernels: ['6.12', '7.2']} as Case
+
+type Options = KernelOptions & {variant?: readonly Variant[]}
+
+async function targets(options: Options, cases = [OLD, NEW]): Promise<string[]> {
+  const chosen = await chosenTargets(contextIn(await scratch()), cases, options)
+  return chosen.map(({one, kernel, variants}) => `${one.name} on ${kernel.label}: ${variants.join(' ')}`)
+}
+
+async function image(): Promise<{kernel: string; modules: string}> {
+  const folder = await scratch()
+  const header = Buffer.alloc(0x4000)
+  header.write('HdrS', 0x202, 'latin1')
+  header.writeUInt16LE(0x3000, 0x20e)
+  header.write('5.10.1-test (builder@host)\0', 0x3200, 'latin1')
+  await writeFile(join(folder, 'vmlinuz'), header)
+  await mkdir(join(folder, '5.10.1-test'))
+  await writeFile(join(folder, '5.10.1-test/modules.dep'), '')
+  return {kernel: join(folder, 'vmlinuz'), modules: join(folder, '5.10.1-test')}
+}
+
+describe('what cases are run on', () => {
+  const QUICK = 'base livepatched reverted'
+
+  it.each<[string, Options, string[]]>([
+    ['is the default line, without patched', {}, [`old on debian 6.12: ${QUICK}`, `new on debian 6.12: ${QUICK}`]],
+    ['is of several lines those that each claims', {kernel: '6.1,6.12,7.2'}, [`old on debian 6.1: ${QUICK}`, `old on debian 6.12: ${QUICK}`, `new on debian 6.12: ${QUICK}`, `new on debian 7.2: ${QUICK}`]],
+    ['is a line once', {kernel: '6.1,6.1'}, [`old on debian 6.1: ${QUICK}`]],
+    ['is a version of a line', {kernel: '6.1.9'}, [`old on debian 6.1.9: ${QUICK}`]],
+    ['is nothing for a line that none claims', {kernel: '5.10'}, []],
+    ['is nothing built for a line that none claims', {kernel: '5.10', variant: ['patched']}, []],
+    ['is the variants that are asked for', {kernel: '6.1', variant: ['livepatched']}, ['old on debian 6.1: livepatched']],
+    ['is a built kernel alone for patched', {kernel: '6.1', variant: ['base', 'patched']}, ['old on built 6.1.7: base patched']],
+    ['is a built kernel beside the stock one for patched beside livepatched', {kernel: '6.1', variant: ['livepatched', 'patched']}, ['old on debian 6.1: livepatched', 'old on built 6.1.7: base patched']],
+    ['is a built kernel for all with --built', {kernel: '6.1', built: true}, [`old on built 6.1.7: ${QUICK} patched`]],
+    ['is one with debug sets for all with --debug', {kernel: '7.2', debug: ['kasan'], variant: ['livepatched']}, ['new on built 7.2.7 +kasan: livepatched']],
+  ])('%s', async (_, options, expected) => {
+    expect(await targets(options)).toEqual(expected)
+  })
+
+  it('is a source of one\'s own whatever it claims', async () => {
+    const source = (await repository({...LINUX, Makefile: LINUX.Makefile.replace('12', '99')})).folder
+    expect(await targets({source, variant: ['base', 'patched']})).toEqual(['old on built 6.99.7: base patched', 'new on built 6.99.7: base patched'])
+    expect(await targets({source, base: 'HEAD'}, [NEW])).toEqual([`new on built 6.99.7: ${QUICK} patched`])
+  })
+
+  it('is an image whatever it claims', async () => {
+    expect(await targets(await image(), [OLD])).toEqual([`old on 5.10.1-test: ${QUICK}`])
+  })
+
+  it.each<[string, Options]>([
+    ['patched', {variant: ['base', 'patched']}],
+    ['built kernels', {built: true}],
+    ['debug sets', {debug: ['lockdep']}],
+  ])('is no image with %s', async (_, options) => {
+    const given = await image()
+    const sentence = `--kernel ${given.kernel} is an image: a kernel is built from a line, like 6.12, or from --source`
+    expect(await complaint(targets({...given, ...options}))).toBe(sentence)
+  })
+
+  it.each<[Options, string | RegExp]>([
+    [{source: '/nowhere', kernel: '6.12'}, '--source is a kernel of its own: leave --kernel out'],
+    [{base: 'v6.12'}, '--base is a revision of --source, which is missing'],
+    [{base: 'v6.12', kernel: '6.12', variant: ['patched']}, '--base is a revision of --source, which is missing'],
+    [{kernel: '/boot/vmlinuz'}, '--kernel /boot/vmlinuz is a file: its modules are needed too, as --modules <lib/modules/RELEASE>'],
+    [{kernel: '6.12.9', built: true}, "the distribution's source of 6.12 is 6.12.7: ask for that, or name another with --source"],
+  ])('is refused for %j', async (options, sentence) => {
+    expect(await complaint(targets(options))).toBe(sentence)
+  })
+})
+
+describe('the kernel that is built for a case', () => {
+  it('is of the first line, and not of an image', async () => {
+    expect((await chosenBuild(contextIn(await scratch()), OLD, {kernel: '6.1'})).label).toBe('built 6.1.7')
+    expect(await complaint(chosenBuild(contextIn('/nowhere'), OLD, {kernel: '/boot/vmlinuz'}))).toMatch(/^--kernel \/boot\/vmlinuz is an image: /)
+    expect(await complaint(chosenBuild(contextIn('/nowhere'), OLD, {base: 'v6.12'}))).toMatch(/^--base is a revision of --source/)
+  })
+})
