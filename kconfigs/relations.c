@@ -2,8 +2,9 @@
 /*
  * Prints what kconfig itself knows of some symbols, as menuconfig's search
  * does: prompt, place, what they depend on with the values that hold, what
- * selects them. Linked with the tree's own scripts/kconfig, so that it reads
- * the language as that tree does.
+ * selects them; and before all that, whether what they depend on holds.
+ * Linked with the tree's own scripts/kconfig, so that it reads the language as
+ * that tree does.
  *
  * Usage: relations SYMBOL... (without CONFIG_), in a configured build folder
  */
@@ -23,6 +24,7 @@ int main(int argc, char **argv)
 		printf("== %s\n", argv[i]);
 		if (!found[0] || found[0]->type == S_UNKNOWN)
 			continue;
+		printf("Dependencies: %s\n", expr_calc_value(found[0]->dir_dep.expr) == no ? "not met" : "met");
 		text = get_relations_str(found, NULL);
 		fputs(str_get(&text), stdout);
 		str_free(&text);
