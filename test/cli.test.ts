@@ -193,7 +193,7 @@ describe('cases', () => {
     const {schema, cases} = JSON.parse(stdout) as {schema: number; cases: Record<string, unknown>[]}
     expect(schema).toBe(1)
     const one = cases.find(({name}) => name === 'ipmr-loopback')!
-    expect(Object.keys(one).sort()).toEqual(['controls', 'directory', 'kernels', 'livepatches', 'name', 'symptoms', 'title', 'tree'])
+    expect(Object.keys(one).sort()).toEqual(['candidates', 'controls', 'directory', 'kernels', 'livepatches', 'name', 'symptoms', 'title', 'tree'])
     expect(one).toMatchObject({
       tree: 'linux',
       kernels: expect.arrayContaining(['6.12']) as unknown,
@@ -218,7 +218,7 @@ describe('cases', () => {
     expect(JSON.parse(json.stdout)).toMatchObject({cases: [{name: 'one', livepatches: [], controls: []}]})
     const {stdout} = await patchbench(['cases', '--cases', cases])
     const [head, line] = stdout.split('\n')
-    expect(head).toMatch(/^case +tree +kernels +livepatches +tests +title$/)
+    expect(head).toMatch(/^case +tree +kernels +candidates +livepatches +tests +title$/)
     expect(line).toMatch(/^one +linux +6\.12 +1\+0 +a packet is lost$/)
   })
 

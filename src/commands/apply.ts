@@ -1,3 +1,6 @@
+import {existsSync} from 'node:fs'
+import {resolve} from 'node:path'
+import {candidateOf, caseNames, loadCase} from '../case/case.js'
 import {type Context} from '../lib/context.js'
 import {EXIT, InputError} from '../lib/errors.js'
 import {applyJson, applyText} from '../report/apply.js'
@@ -5,8 +8,13 @@ import {readSeries} from '../series/series.js'
 import {applySeries, type ApplyOptions} from '../tree/apply.js'
 import {type Kind} from '../tree/kinds.js'
 import {sourceTree} from '../tree/source.js'
+import {DEFAULT_LINE} from './kernels.js'
 
 export type ApplyCommandOptions = {
+  /** Of a case: which candidate, and its series for which line. */
+  candidate?: string
+  kernel?: string
+  cases?: string
   git?: string
   source?: string
   tree?: Kind
@@ -16,12 +24,26 @@ export type ApplyCommandOptions = {
   json?: boolean
 }
 
-/** `patchbench apply SERIES...`: whether a series applies to a tree, and what is in its way. */
-export async function applyCommand(context: Context, paths: readonly string[], options: ApplyCommandOptions): Promise<{text: string; exit: number}> {
+/** `patchbench apply SERIES...`, or a case: whether a series applies to a tree, and what is in its way. */
+export async function applyCommand(context: Context, words: readonly string[], given: ApplyCommandOptions): Promise<{text: string; exit: number}> {
+  const {paths, options} = await ofCase(words, given)
   check(options)
   const series = await readSeries(context.signal, paths)
   const result = await applySeries(context, series, await whereTo(context, options))
   return {text: options.json ? applyJson(result) : applyText(result), exit: result.applied ? EXIT.ok : EXIT.missed}
+}
+
+/** A word that is no path but a case means a candidate of it, on the distribution's source of the line. */
+async function ofCase(words: readonly string[], options: ApplyCommandOptions): Promise<{paths: readonly string[]; options: ApplyCommandOptions}> {
+  const [name = ''] = words
+  const folder = options.cases && resolve(options.cases)
+  const isCase = options.candidate !== undefined || (words.length === 1 && !existsSync(name) && (await caseNames(folder)).includes(name))
+  if (!isCase) return {paths: words, options}
+  const line = options.kernel ?? DEFAULT_LINE
+  const {name: candidate, series} = candidateOf(await loadCase(name, folder), options.candidate)
+  const path = series[line]
+  if (path === undefined) throw new InputError(`candidate ${candidate} has no series for ${line}, only for ${Object.keys(series).join(', ')}`)
+  return {paths: [path], options: options.git === undefined ? {source: line, ...options} : options}
 }
 
 function check({git, source, inPlace}: ApplyCommandOptions): void {

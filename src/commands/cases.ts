@@ -11,17 +11,18 @@ export async function casesCommand(options: {cases?: string; json?: boolean}): P
   // One broken case hides no other; what is wrong with it is said behind them.
   const broken = loaded.flatMap((one) => (one.status === 'rejected' ? [String((one.reason as Error).message)] : []))
   if (options.json) {
-    const listed = cases.map(({name, title, tree, kernels, symptoms, controls, livepatches, directory}) => ({
+    const listed = cases.map(({name, title, tree, kernels, symptoms, controls, candidates, livepatches, directory}) => ({
       ...{name, title, tree, kernels, symptoms, controls, directory},
+      candidates: candidates.map(({name, series, claims, expect}) => ({name, kernels: Object.keys(series), claims, expect})),
       livepatches: livepatches.map(({name, module, claims, expect}) => ({name, module, claims, expect})),
     }))
     return {text: JSON.stringify({schema: 1, cases: listed, broken}, null, 2), broken}
   }
-  const rows = cases.map(({name, tree, kernels, livepatches, symptoms, controls, title}) => [
-    ...[name, tree, kernels.join(', '), livepatches.map(({name}) => name).join(', ')],
+  const rows = cases.map(({name, tree, kernels, candidates, livepatches, symptoms, controls, title}) => [
+    ...[name, tree, kernels.join(', '), candidates.map(({name}) => name).join(', '), livepatches.map(({name}) => name).join(', ')],
     `${symptoms.length}+${controls.length}`,
     title,
   ])
-  const table = plainTable(['case', 'tree', 'kernels', 'livepatches', 'tests', 'title'], rows)
+  const table = plainTable(['case', 'tree', 'kernels', 'candidates', 'livepatches', 'tests', 'title'], rows)
   return {text: table, broken}
 }

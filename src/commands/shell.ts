@@ -52,7 +52,6 @@ export async function shellCommand(context: Context, name: string, options: Shel
 
 async function kernelOf(context: Context, one: Case, options: ShellOptions): Promise<Kernel> {
   if (options.variant !== 'patched' && !wantsBuilt(options) && !options.vng) return (await chosenKernels(context, options))[0]!
-  if (options.kernel?.includes('/')) throw new InputError(`--kernel ${options.kernel} is an image: a kernel is built from a line, like 6.12, or from --source`)
   const base = await chosenBuild(context, one, options)
   if (options.variant !== 'patched') return base
   return (await patchedWith(context, candidateOf(one, options.candidate), base)).kernel

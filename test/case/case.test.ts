@@ -1,7 +1,7 @@
 import {mkdir, writeFile} from 'node:fs/promises'
-import {join} from 'node:path'
+import {dirname, join} from 'node:path'
 import {describe, expect, it} from 'vitest'
-import {caseNames, livepatchOf, loadCase, parseCase} from '../../src/case/case.js'
+import {candidateOf, caseNames, livepatchOf, loadCase, parseCase} from '../../src/case/case.js'
 import {InputError} from '../../src/lib/errors.js'
 import {scratch} from '../support/scratch.js'
 
@@ -88,6 +88,56 @@ describe('a good case.yaml', () => {
   it('needs neither a livepatch nor controls', () => {
     const short = GOOD.slice(0, GOOD.indexOf('controls:'))
     expect(parseCase(short, 'case.yaml')).toMatchObject({controls: [], livepatches: []})
+  })
+})
+
+const CANDIDATES = `candidates:
+  - name: revised
+    claims: [one-copy]
+    expect: {patched: fixed}
+  - name: as-proposed
+    expect: {patched: regressed}
+kconfig: extra.config
+`
+
+describe('a case with candidates', () => {
+  it('is read, with a fragment and the kernels of a livepatch', () => {
+    const text = GOOD.replace('    module: livepatch_one', "    module: livepatch_one\n    kernels: ['6.12']")
+    const {candidates, kconfig, livepatches} = parseCase(text + CANDIDATES, 'case.yaml')
+    expect(candidates).toEqual([
+      {name: 'revised', claims: ['one-copy'], expect: {patched: 'fixed'}},
+      {name: 'as-proposed', expect: {patched: 'regressed'}},
+    ])
+    expect(kconfig).toBe('extra.config')
+    expect(livepatches[0]?.kernels).toEqual(['6.12'])
+  })
+
+  it.each<[what: string, from: string, to: string, words: string]>([
+    ['a name that is no folder\'s', 'name: revised', 'name: ../revised', 'candidates.0.name: expected small letters'],
+    ['an unknown key', 'claims: [one-copy]', 'claim: [one-copy]', "candidates.0: 'claim' is no key"],
+    ['a verdict of livepatches', '{patched: fixed}', '{patched: restored}', 'candidates.0.expect.patched: '],
+    ['no expectation', '    expect: {patched: fixed}\n', '', 'candidates.0.expect: '],
+    ['a claim that is no symptom', 'claims: [one-copy]', 'claims: [delivered]', "candidate 'revised': claims: 'delivered' is no symptom of this case"],
+    ['a name for two', 'name: as-proposed', 'name: revised', "the candidate 'revised' is named twice"],
+    ['a fragment that is a list', 'kconfig: extra.config', 'kconfig: [CONFIG_A=y]', 'kconfig: expected string'],
+  ])('is refused for %s', (_, from, to, words) => {
+    expect(CANDIDATES).toContain(from)
+    const message = complaint(GOOD + CANDIDATES.replace(from, to))
+    expect(message).toMatch(/^patches\/one\/case\.yaml(:\d+)?: /)
+    expect(message).toContain(words)
+  })
+
+  it.each([
+    ['[]', 'livepatches.0.kernels: expected at least one'],
+    ['[6.12]', 'livepatches.0.kernels.0: expected string'],
+    ["['6.12.7']", 'livepatches.0.kernels.0: '],
+  ])('is refused for a livepatch for kernels %s', (kernels, words) => {
+    expect(complaint(broken('    module: livepatch_one', `    module: livepatch_one\n    kernels: ${kernels}`))).toContain(words)
+  })
+
+  it('may have a candidate and a livepatch of one name', () => {
+    const {candidates, livepatches} = parseCase(GOOD + CANDIDATES.replace('name: revised', 'name: input'), 'case.yaml')
+    expect(candidates[0]?.name).toBe(livepatches[0]?.name)
   })
 })
 
@@ -206,6 +256,44 @@ describe('a folder of cases', () => {
     expect(livepatchOf(one, 'output').name).toBe('output')
     expect(() => livepatchOf(one, 'forward')).toThrow(new InputError("the case 'one' has no livepatch 'forward'; it has input, output"))
     expect(() => livepatchOf({...one, livepatches: []})).toThrow(new InputError("the case 'one' has no livepatch"))
+  })
+
+  /** A folder whose case has candidates, and these folders and files. */
+  async function candidatesWith(...paths: string[]): Promise<string> {
+    const folder = await folderWith(GOOD + CANDIDATES)
+    for (const path of paths) {
+      await mkdir(dirname(join(folder, 'one', path)), {recursive: true})
+      await (path.endsWith('/') ? mkdir(join(folder, 'one', path), {recursive: true}) : writeFile(join(folder, 'one', path), ''))
+    }
+    return folder
+  }
+
+  it('finds the series of candidates by line, and nothing else', async () => {
+    const folder = await candidatesWith('linux/revised/6.1/', 'linux/revised/6.12/', 'linux/revised/old/', 'linux/revised/7.2', 'linux/as-proposed/6.12/', 'extra.config')
+    const one = await loadCase('one', folder)
+    const place = (...words: string[]) => join(folder, 'one/linux', ...words)
+    expect(one.candidates).toEqual([
+      {name: 'revised', claims: ['one-copy'], expect: {patched: 'fixed'}, series: {'6.1': place('revised/6.1'), '6.12': place('revised/6.12')}},
+      {name: 'as-proposed', claims: ['one-copy', 'two-copies'], expect: {patched: 'regressed'}, series: {'6.12': place('as-proposed/6.12')}},
+    ])
+    expect(one.kconfig).toBe(join(folder, 'one/extra.config'))
+  })
+
+  it.each<[string, string[], RegExp]>([
+    ['a candidate without a folder', ['linux/revised/6.12/', 'extra.config'], /case\.yaml: candidate 'as-proposed': .*linux\/as-proposed holds no series: make a folder there for each version line, like 6\.12\/$/],
+    ['a candidate whose folder has no line', ['linux/revised/6.12/', 'linux/as-proposed/0001-a.patch', 'extra.config'], /candidate 'as-proposed': .* holds no series/],
+    ['a fragment that is not there', ['linux/revised/6.12/', 'linux/as-proposed/6.12/'], /case\.yaml: kconfig: .*one\/extra\.config is no file$/],
+    ['a fragment that is a folder', ['linux/revised/6.12/', 'linux/as-proposed/6.12/', 'extra.config/'], /kconfig: .* is no file$/],
+  ])('refuses %s', async (_, paths, sentence) => {
+    await expect(loadCase('one', await candidatesWith(...paths))).rejects.toThrow(sentence)
+  })
+
+  it('has the candidate that is named, and the first where none is', async () => {
+    const one = await loadCase('one', await candidatesWith('linux/revised/6.12/', 'linux/as-proposed/6.12/', 'extra.config'))
+    expect(candidateOf(one).name).toBe('revised')
+    expect(candidateOf(one, 'as-proposed').name).toBe('as-proposed')
+    expect(() => candidateOf(one, 'input')).toThrow(new InputError("the case 'one' has no candidate 'input'; it has revised, as-proposed"))
+    expect(() => candidateOf({...one, candidates: []}, 'input')).toThrow(new InputError("the case 'one' has no candidate"))
   })
 
   it('names the reproducer that is missing', async () => {

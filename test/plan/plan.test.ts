@@ -33,6 +33,23 @@ describe('a plan', () => {
     expect(sessions({candidates, variants: ['patched']})).toEqual(['base', 'patched of revised', 'patched of as-proposed'])
   })
 
+  it('has livepatches and candidates side by side, a candidate in no session of a livepatch', () => {
+    const plan = planSessions({livepatches: ['fix'], candidates: ['fix'], variants: ['base', 'livepatched', 'reverted', 'patched'], repeats: 1})
+    expect(plan).toEqual([
+      {variants: ['base'], repeat: 0},
+      {variants: ['livepatched', 'reverted'], livepatch: 'fix', repeat: 0},
+      {variants: ['patched'], candidate: 'fix', repeat: 0},
+    ])
+  })
+
+  it('has base alone where no candidate is for the kernel', () => {
+    expect(sessions({candidates: [], variants: ['patched']})).toEqual(['base'])
+  })
+
+  it('repeats candidates as well', () => {
+    expect(sessions({candidates: ['one'], variants: ['patched'], repeats: 2})).toEqual(['base', 'patched of one', 'base', 'patched of one'])
+  })
+
   it.each<[Variant[], string[]]>([
     [['base'], ['base']],
     [['livepatched'], ['base', 'livepatched of fix']],
