@@ -59,7 +59,7 @@ export type PairRecord = {
   origin: Record<string, string>
   /** The modules that were loaded, by the livepatch's name. */
   modules: Record<string, LivepatchModule>
-  sessions: {variants: readonly Variant[]; livepatch: string | null; candidate: string | null; seconds: SessionResult['seconds']; steps: Record<string, number>}[]
+  sessions: {variants: readonly Variant[]; livepatch: string | null; candidate: string | null; /** What booting its machine took, s; often in an earlier run. */ boot: number; seconds: SessionResult['seconds']; steps: Record<string, number>}[]
 }
 
 /** A case on a kernel, and what came of its sessions so far. */
@@ -174,7 +174,7 @@ async function runPlanned(context: Context, pair: Pair, plan: SessionPlan, input
     const outcomes = await outcomesOf(pair.one, loadable?.livepatch, variants, result, evidence)
     for (const variant of variants) addRun(pair, plan, variant, outcomes.get(variant)!)
     const steps = Object.fromEntries(result.steps.map(({name, seconds = 0}) => [name, seconds]))
-    pair.record.sessions.push({variants, livepatch: livepatch ?? null, candidate: candidate ?? null, seconds: result.seconds, steps})
+    pair.record.sessions.push({variants, livepatch: livepatch ?? null, candidate: candidate ?? null, boot: snapshot.seconds.boot, seconds: result.seconds, steps})
   } catch (error) {
     giveUp(context, pair, plan, error)
   }
