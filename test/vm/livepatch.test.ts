@@ -1,6 +1,7 @@
 import {readFile} from 'node:fs/promises'
 import {join} from 'node:path'
 import {describe, expect, test} from 'vitest'
+import {LONG} from '../support/machine.js'
 import {caseWithLivepatch, compare, reasons, sabotaged, verdicts} from '../support/patchbench.js'
 
 const MINUTES = 60_000
@@ -16,10 +17,11 @@ describe.each(['6.12', '6.1'])('on the stock %s', (line) => {
   })
 })
 
-test('twenty repeats agree', {timeout: 10 * MINUTES}, async () => {
-  const {exit, results} = await compare(['ipmr-loopback', 'vrf-lookup', '--repeat', '20'])
+test('repeats agree', {timeout: 60 * MINUTES}, async () => {
+  const repeats = LONG ? 20 : 4
+  const {exit, results} = await compare(['ipmr-loopback', 'vrf-lookup', '--repeat', String(repeats)])
   expect(results.map(({verdict}) => verdict)).toEqual(['shown', 'fixed', 'restored', 'shown', 'fixed', 'restored'])
-  expect(new Set(results.map(({repeats}) => repeats))).toEqual(new Set([20]))
+  expect(new Set(results.map((result) => result.repeats))).toEqual(new Set([repeats]))
   expect(exit).toBe(0)
 })
 
