@@ -77,10 +77,21 @@ describe('bad usage is exit 2 and one sentence:', () => {
     ['--repeat many', ['compare', '--repeat', 'many'], /'--repeat <n>' argument 'many' is invalid\. a whole number/],
     ['--variant nonsense', ['compare', '--variant', 'nonsense'], /'nonsense' is none of base, livepatched, reverted/],
     ['--variant with one of two wrong', ['compare', '--variant', 'base,fixed'], /'fixed' is none of base, livepatched, reverted/],
+    ['--variant with an empty word', ['compare', '--variant', 'base,'], /'' is none of base, livepatched, reverted, patched/],
+    ['shell --variant nonsense', ['shell', 'ipmr-loopback', '--variant', 'nonsense'], /argument 'nonsense' is invalid\. Allowed choices are base, livepatched, reverted, patched/],
+    ['--debug nonsense', ['compare', '--debug', 'nonsense'], /'--debug <list>' argument 'nonsense' is invalid\. 'nonsense' is none of kasan, lockdep, kmemleak\./],
+    ['--debug with one of two wrong', ['build', 'kernel', 'ipmr-loopback', '--debug', 'kasan,ubsan'], /'ubsan' is none of kasan, lockdep, kmemleak/],
     ['--accel xen', ['compare', '--accel', 'xen'], /argument 'xen' is invalid\. Allowed choices are auto, kvm, tcg/],
     ['an unknown case', ['compare', 'ipmr'], /^patchbench: there is no case 'ipmr'; there are .*ipmr-loopback.* \(see 'patchbench cases'\)$/],
     ['--set without a value', ['compare', 'ipmr-loopback', '--set', 'queries'], /^patchbench: --set queries: write NAME=VALUE$/],
     ['--kernel with a file and no modules', ['compare', 'ipmr-loopback', '--kernel', '/etc/hostname'], /^patchbench: --kernel \/etc\/hostname is a file: its modules are needed too/],
+    ['--source with --kernel', ['compare', 'ipmr-loopback', '--source', '/nowhere', '--kernel', '6.12'], /^patchbench: --source is a kernel of its own: leave --kernel out$/],
+    ['--base without --source', ['build', 'kernel', 'ipmr-loopback', '--base', 'v6.12'], /^patchbench: --base is a revision of --source, which is missing$/],
+    ['build kernel of an unknown case', ['build', 'kernel', 'ipmr'], /^patchbench: there is no case 'ipmr'; there are /],
+    ['build kernel of an unknown candidate', ['build', 'kernel', 'ipmr-loopback', '--candidate', 'nosuch'], /^patchbench: the case 'ipmr-loopback' has no candidate 'nosuch'; it has .*local-input/],
+    ['build kernel commit by commit of an unknown candidate', ['build', 'kernel', 'ipmr-loopback', '--per-commit', '--candidate', 'nosuch'], /has no candidate 'nosuch'/],
+    ['build kernel of an image', ['build', 'kernel', 'ipmr-loopback', '--kernel', '/etc/hostname'], /^patchbench: --kernel \/etc\/hostname is an image: a kernel is built from a line, like 6\.12, or from --source$/],
+    ['--candidate that no case has', ['compare', 'ipmr-loopback', '--candidate', 'nosuch'], /^patchbench: --candidate nosuch: there is none of that name; there are .*local-input/],
     ['a shell without a terminal', ['shell', 'ipmr-loopback'], /^patchbench: shell needs a terminal/],
   ])('%s', async (_, args, sentence) => {
     expect(await refused(args)).toMatch(sentence)
@@ -98,6 +109,12 @@ describe('bad usage is exit 2 and one sentence:', () => {
     expect(await refused(['compare', '--cases', cases, '--livepatch', 'nosuch'])).toBe(
       'patchbench: --livepatch nosuch: there is none of that name; there are none',
     )
+  })
+
+  it('a kernel commit by commit of a case without a candidate', async () => {
+    const cases = await casesWith(GOOD)
+    expect(await refused(['build', 'kernel', 'one', '--per-commit', '--cases', cases])).toBe("patchbench: the case 'one' has no candidate")
+    expect(await refused(['compare', '--variant', 'patched', '--cases', cases])).toBe('patchbench: one has no candidate, only base')
   })
 
   it('a broken case.yaml, with file, line, key and expectation', async () => {
