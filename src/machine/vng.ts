@@ -4,7 +4,7 @@ import {describe, download, NEWER_SUITE, openApt, type Package} from '../lib/apt
 import {artefact} from '../lib/cache.js'
 import {type Context} from '../lib/context.js'
 import {keyOf} from '../lib/hash.js'
-import {findProgram} from '../lib/hostpath.js'
+import {findProgram, hostPath} from '../lib/hostpath.js'
 import {remembered} from '../lib/memory.js'
 import {run} from '../lib/process.js'
 import {type Accelerator} from './qemu.js'
@@ -25,8 +25,13 @@ export async function findVng(context: Context): Promise<Vng> {
     await unpack(context, [virtme], into, NEWER_SUITE)
     await unpack(context, libraries, into)
   })
-  const modules = join(directory, 'usr/lib/python3/dist-packages')
-  return {program: join(directory, 'usr/bin/vng'), env: {PYTHONPATH: modules, PYTHONDONTWRITEBYTECODE: '1'}}
+  const programs = join(directory, 'usr/bin')
+  const env = {
+    PYTHONPATH: join(directory, 'usr/lib/python3/dist-packages'),
+    PYTHONDONTWRITEBYTECODE: '1', // the folder is sealed
+    PATH: `${programs}:${hostPath()}`, // vng calls virtme-run by name
+  }
+  return {program: join(programs, 'vng'), env}
 }
 
 async function choose(context: Context): Promise<{virtme: Package; libraries: Package[]}> {
