@@ -582,8 +582,8 @@ def host_gone(site, flow):
     host.sysctl("net.ipv4.conf.all.arp_ignore", 0)
     again = wait_for(flow.settle, NOTICED)
     return (given_up or not OFFLOAD) and again, (
-        f"conntrack {flags}, neighbour {neighbour} after {seconds} s, expected to be without OFFLOAD within {NOTICED} s; "
-        f"{'' if again else 'not '}offloaded after the host came back"
+        f"conntrack {flags}, neighbour {neighbour} after {seconds} s, expected to be without OFFLOAD within "
+        f"{NOTICED} s; {'' if again else 'not '}offloaded after the host came back"
     )
 
 
