@@ -19,7 +19,7 @@ import {checkOutOver, copyBuild} from './copy.js'
 export const FRAGMENTS = ['boot', 'virtme', 'network', 'livepatch', 'tracing']
 
 /** About how many objects a build of the fragments has, for the progress of the first one. */
-const OBJECTS = 1900
+const OBJECTS = 1600
 
 export type BuildOptions = {
   debug?: readonly DebugSet[]
