@@ -65,7 +65,10 @@ async function section(record: PairRecord, all: readonly Result[], run: RunFacts
       statuses: results.map((result) => result.tests[index]!.variant),
     })),
     captures: await capturesOf(folders, results),
-    ktaps: (await Promise.all(results.map(async (result) => await ktapOf(folders, result)))).filter(({text}) => text !== ''),
+    ktaps: [
+      ...(await Promise.all(results.map(async (result) => await ktapOf(folders, result)))).filter(({text}) => text !== ''),
+      ...(await Promise.all(results.filter(({selftests}) => selftests.length > 0).map(selftestKtaps))).flat(),
+    ],
   }
 }
 
@@ -78,14 +81,14 @@ async function sessionFolders(evidence: string | undefined): Promise<string[]> {
 
 /** The packets of the symptom (symptom*.txt), on base and with the first fix. */
 async function capturesOf(folders: readonly string[], results: readonly Result[]) {
-  const candidate = results.find(({variant}) => variant === 'livepatched')?.candidate ?? null
+  const fixed = results.find(({candidate}) => candidate !== null)
   const names = await captureNames(folders)
   return await Promise.all(
     names.map(async (name) => {
       const base = await evidenceText(folders, 'base', null, name)
-      const variant = candidate ? await evidenceText(folders, 'livepatched', candidate, name) : ''
-      const difference = base && variant ? captureDifference(base, variant) : ''
-      return {name: name.replace(/\.txt$/, ''), base: excerpt(base), variant: excerpt(variant), difference: excerpt(difference)}
+      const variant = fixed ? await evidenceText(folders, fixed.variant, fixed.candidate, name) : ''
+      const difference = base && variant ? captureDifference(base, variant, fixed!.variant) : ''
+      return {name: name.replace(/\.txt$/, ''), fix: fixed && `${fixed.variant}, ${fixed.candidate}`, base: excerpt(base), variant: excerpt(variant), difference: excerpt(difference)}
     }),
   )
 }
@@ -111,6 +114,17 @@ async function ktapOf(folders: readonly string[], {variant, candidate}: Result) 
   return {variant: title, text: await evidenceText(folders, variant, candidate, 'ktap')}
 }
 
+/** What the selftests that a series brings printed, on base and on its kernel. */
+async function selftestKtaps({candidate, evidence}: Result) {
+  const ktaps = (['base', 'patched'] as const).map(async (on) => {
+    const session = join(evidence, `${candidate}-selftests-${on}`)
+    const steps = (await readdir(session)).sort()
+    const texts = await Promise.all(steps.map(async (step) => await readFile(join(session, step, 'ktap'), 'utf8').catch(() => '')))
+    return {variant: `${candidate}'s own selftests on ${on}`, text: texts.join('')}
+  })
+  return await Promise.all(ktaps)
+}
+
 /** A file of the first session that ran this variant of this fix; empty where there is none. */
 async function evidenceText(folders: readonly string[], variant: Variant, candidate: string | null, file: string): Promise<string> {
   for (const folder of folders) {
@@ -122,7 +136,7 @@ async function evidenceText(folders: readonly string[], variant: Variant, candid
 }
 
 /** What a fix changed on the wire, without what differs from run to run anyway. */
-function captureDifference(base: string, variant: string): string {
+function captureDifference(base: string, variant: string, name: Variant): string {
   const steady = (text: string) => VARYING.reduce((rest, [pattern, instead]) => rest.replace(pattern, instead), text)
-  return createTwoFilesPatch('base', 'livepatched', steady(base), steady(variant)).split('\n').slice(1).join('\n')
+  return createTwoFilesPatch('base', name, steady(base), steady(variant)).split('\n').slice(1).join('\n')
 }

@@ -18,6 +18,7 @@ import {caseSnapshot} from './machines.js'
 import {outcomesOf} from './outcome.js'
 import {type Patched, patchedWith} from './patched.js'
 import {type Fix, type Result, resultOf} from './results.js'
+import {runSelftests, type SelftestRow} from './selftests.js'
 import {type Loadable, sessionJob, sessionLimits} from './sessions.js'
 
 /** A case, a kernel and the variants that are run on it; `patched` needs one that is built from a source. */
@@ -74,6 +75,8 @@ type Pair = {
   /** What sessions start from, by kernel. */
   snapshots: Map<string, Promise<Snapshot>>
   notes: Map<string, readonly string[]>
+  /** What the candidates' own selftests said. */
+  selftests: Map<string, readonly SelftestRow[]>
   record: PairRecord
 }
 
@@ -108,7 +111,7 @@ function pairsOf({targets, repeats, folder}: CompareInput): Pair[] {
     const candidates = of(one.candidates.map(({name, series}) => ({name, isFor: kernel.line in series})))
     const plan = planSessions({livepatches, candidates, variants, repeats})
     const pair = {one, kernel, plan, folder: join(folder, one.name, kernel.label.replaceAll(' ', '-'))}
-    return {...pair, runs: new Map(), patched: new Map(), snapshots: new Map(), notes: new Map(), record: recordOf(one, kernel)}
+    return {...pair, runs: new Map(), patched: new Map(), snapshots: new Map(), notes: new Map(), selftests: new Map(), record: recordOf(one, kernel)}
   })
 }
 
@@ -156,7 +159,7 @@ async function runPlanned(context: Context, pair: Pair, plan: SessionPlan, input
   const evidence = join(pair.folder, `${[livepatch ?? candidate, variants.join('+')].filter(Boolean).join('-')}-${repeat + 1}`)
   await mkdir(evidence, {recursive: true})
   try {
-    const kernel = candidate === undefined ? pair.kernel : await patch(context, pair, candidate)
+    const kernel = candidate === undefined ? pair.kernel : (await patch(context, pair, candidate)).kernel
     const snapshot = await machineOf(context, pair, kernel, input)
     const loadable = livepatch === undefined ? undefined : await build(context, pair, livepatch)
     context.progress(`running ${candidate ? `${candidate}, ` : ''}${variants.join(', ')} (${pair.record.sessions.length} of ${pair.plan.length} sessions done)`)
@@ -175,6 +178,7 @@ async function runPlanned(context: Context, pair: Pair, plan: SessionPlan, input
     for (const variant of variants) addRun(pair, plan, variant, outcomes.get(variant)!)
     const steps = Object.fromEntries(result.steps.map(({name, seconds = 0}) => [name, seconds]))
     pair.record.sessions.push({variants, livepatch: livepatch ?? null, candidate: candidate ?? null, boot: snapshot.seconds.boot, seconds: result.seconds, steps})
+    if (candidate !== undefined && repeat === 0) pair.selftests.set(candidate, await selftest(context, pair, candidate, input))
   } catch (error) {
     giveUp(context, pair, plan, error)
   }
@@ -197,7 +201,7 @@ async function build(context: Context, {one, kernel, record}: Pair, name: string
 }
 
 /** The kernel with a candidate's series on it, built once for all of its sessions. */
-async function patch(context: Context, pair: Pair, name: string): Promise<Kernel> {
+async function patch(context: Context, pair: Pair, name: string): Promise<Patched> {
   const {kernel} = pair
   if (!isBuilt(kernel)) throw new TypeError(`${kernel.label} is not built from a source`)
   let made = pair.patched.get(name)
@@ -205,11 +209,21 @@ async function patch(context: Context, pair: Pair, name: string): Promise<Kernel
     made = patchedWith(context, candidateOf(pair.one, name), kernel)
     pair.patched.set(name, made)
   }
-  const {kernel: patched, patches, tree} = await made
-  const {notes = []} = await patched.image(context)
+  const patched = await made
+  const {patches, tree} = patched
+  const {notes = []} = await patched.kernel.image(context)
   if (!pair.notes.has(name)) pair.record.candidates.push({name, patches, tree})
   pair.notes.set(name, notes)
   return patched
+}
+
+/** Runs the selftests that a candidate's series brings, on base and on its kernel. */
+async function selftest(context: Context, pair: Pair, candidate: string, input: CompareInput): Promise<SelftestRow[]> {
+  const {one, kernel, folder} = pair
+  if (!isBuilt(kernel)) return []
+  const {kernel: patched, commit} = await patch(context, pair, candidate)
+  const machines = {base: await machineOf(context, pair, kernel, input), patched: await machineOf(context, pair, patched, input)}
+  return await runSelftests(context, {one, kernel, commit, machines, folder, candidate})
 }
 
 /** A snapshot that does not restore is made anew, once for all sessions that start from it. */
@@ -251,7 +265,7 @@ function resultsOf(pair: Pair): Result[] {
     .filter(({repeat}) => repeat === 0)
     .flatMap((session) =>
       session.variants.map((variant) => {
-        const cell = {kernel: kernel.label, variant, fixes, fix: fixOf(one, session), notes: pair.notes.get(session.candidate ?? '') ?? []}
+        const cell = {kernel: kernel.label, variant, fixes, fix: fixOf(one, session), notes: pair.notes.get(session.candidate ?? '') ?? [], selftests: pair.selftests.get(session.candidate ?? '') ?? []}
         return resultOf(one, cell, {base, own: runsOf(pair, variant, session)}, folder)
       }),
     )

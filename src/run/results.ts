@@ -1,12 +1,14 @@
 import {type Case} from '../case/case.js'
 import {type TestOutcome} from '../verdict/ktap.js'
+import {withSelftests} from '../verdict/selftests.js'
 import {decide, type Variant, type VariantRun, type VerdictName} from '../verdict/verdict.js'
+import {type SelftestRow} from './selftests.js'
 
 /** What a variant is with, a livepatch or a candidate: a verdict is about what it claims. */
 export type Fix = {name: string; claims: readonly string[]; expect: Partial<Record<Variant, VerdictName>>}
 
 /** What is judged: a variant on a kernel, with one of the fixes that are proved on it. */
-export type Cell = {kernel: string; variant: Variant; fixes: readonly Fix[]; fix?: Fix | undefined; /** What the reader has to know besides. */ notes?: readonly string[]}
+export type Cell = {kernel: string; variant: Variant; fixes: readonly Fix[]; fix?: Fix | undefined; /** What the reader has to know besides. */ notes?: readonly string[]; /** What the series' own selftests said. */ selftests?: readonly SelftestRow[]}
 
 /** One row of a report: what is known about a case on a kernel in a variant. */
 export type Result = {
@@ -20,6 +22,8 @@ export type Result = {
   /** Why the verdict is not the plain one. */
   reasons: string[]
   tests: TestRow[]
+  /** The selftests that the candidate's series brings. */
+  selftests: readonly SelftestRow[]
   repeats: number
   /** The folder with what this cell left behind. */
   evidence: string
@@ -41,20 +45,20 @@ type TestStatus = TestOutcome['status'] | 'missing'
 /** The result of a cell, from the runs of its variant and those of base. */
 export function resultOf(
   one: Case,
-  {kernel, variant, fix, fixes, notes = []}: Cell,
+  {kernel, variant, fix, fixes, notes = [], selftests = []}: Cell,
   runs: {base: readonly VariantRun[]; own: readonly VariantRun[]},
   evidence: string,
 ): Result {
   const claimed = fix?.claims ?? claimedByAny(one, fixes)
   const claim = {symptoms: claimed, controls: one.controls.map(({name}) => name)}
-  const {verdict, reasons} = decide(variant, claim, runs.base, runs.own)
+  const {verdict, reasons} = withSelftests(decide(variant, claim, runs.base, runs.own), selftests)
   const tests = [
     ...one.symptoms.map(({name}) => testRow(name, 'symptom', claimed.includes(name), runs.base, runs.own)),
     ...one.controls.map(({name}) => testRow(name, 'control', true, runs.base, runs.own)),
   ]
   const candidate = fix?.name ?? null
   const expected = fix?.expect[variant] ?? 'shown'
-  return {case: one.name, kernel, variant, candidate, verdict, expected, reasons: [...reasons, ...notes], tests, repeats: runs.own.length, evidence}
+  return {case: one.name, kernel, variant, candidate, verdict, expected, reasons: [...reasons, ...notes], tests, selftests, repeats: runs.own.length, evidence}
 }
 
 /** What base has to show: every symptom that some fix here is for, or all where there is no fix. */

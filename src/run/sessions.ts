@@ -70,6 +70,12 @@ function environmentOf({reproducer}: Case): Record<string, string> {
   return Object.fromEntries(Object.entries(reproducer.parameters).map(([name, value]) => [variable(name), value]))
 }
 
+/** The same for the selftests of a series, which are none of the case's; `each` is a collection's deadline on the guest's clock, in s. */
+export function selftestLimits(one: Case, collections: number, hardware: Hardware): Limits & {each: number | undefined} {
+  const each = hardware.virtualTime ? undefined : one.reproducer.deadline * SLOWNESS[hardware.accelerator]
+  return {...sessionLimits(one, Array<Variant>(collections).fill('patched'), hardware), each}
+}
+
 /** How long the host waits for a session; the guest's own deadline comes first, and brings evidence home. */
 export function sessionLimits({reproducer}: Case, variants: readonly Variant[], {accelerator, virtualTime}: Hardware): Limits {
   const factor = SLOWNESS[accelerator] * (virtualTime ? 2 : 1)

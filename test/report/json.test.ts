@@ -9,7 +9,7 @@ it('is the results and the run, under a schema number', () => {
 
 it('has the keys that readers rely on', () => {
   const {results} = JSON.parse(comparisonJson({results: [resultWith({})], pairs: [], leftOut: []}, {folder: '/runs/1', exit: 1})) as {results: Record<string, unknown>[]}
-  const keys = ['candidate', 'case', 'evidence', 'expected', 'kernel', 'reasons', 'repeats', 'tests', 'variant', 'verdict']
+  const keys = ['candidate', 'case', 'evidence', 'expected', 'kernel', 'reasons', 'repeats', 'selftests', 'tests', 'variant', 'verdict']
   expect(Object.keys(results[0]!).sort()).toEqual(keys)
   const [test] = results[0]!.tests as Record<string, unknown>[]
   expect(Object.keys(test!).sort()).toEqual(['base', 'claimed', 'name', 'observed', 'role', 'variant'])

@@ -10,7 +10,7 @@ function row(one: Row): TestRow {
 /** A cell of a comparison, as short as the test wants it. */
 export function resultWith({tests, ...one}: Partial<Omit<Result, 'tests'>> & {tests?: Row[]}): Result {
   const plain = {case: 'one', kernel: 'debian 6.12.90', variant: 'base', candidate: null, verdict: 'shown', expected: 'shown'} as const
-  return {...plain, reasons: [], repeats: 1, evidence: '/nowhere', ...one, tests: (tests ?? TESTS).map(row)}
+  return {...plain, reasons: [], selftests: [], repeats: 1, evidence: '/nowhere', ...one, tests: (tests ?? TESTS).map(row)}
 }
 
 const TESTS: Row[] = [

@@ -40,6 +40,17 @@ describe('a sabotaged candidate is not called fixed', () => {
     expect(exit).toBe(1)
   })
 
+  test('nor for the selftests that it brings, which are run on both kernels', {timeout: 10 * MINUTES}, async () => {
+    const folder = 'tools/testing/selftests/patchbench'
+    const series = newFile(`${folder}/Makefile`, 'selftests: add a collection', 'TEST_PROGS := said.sh') + newFile(`${folder}/said.sh`, 'selftests: say it', '#!/bin/sh\necho "said on $(uname -s)"')
+    const cases = await withPatches('ipmr-loopback', 'local-input', '6.12', () => series)
+    const {exit, results} = await compare([...PATCHED, '--cases', cases])
+    expect(verdicts(results)).toEqual({base: 'shown', patched: 'not-fixed'})
+    const said = expect.stringContaining('said on Linux')
+    expect(results.flatMap(({selftests}) => selftests)).toEqual([{name: 'selftests: patchbench: said.sh', base: 'passed', patched: 'passed', observed: {base: said, patched: said}}])
+    expect(exit).toBe(1)
+  })
+
   test('nor one that does not build, which is shown with file and line', {timeout: 10 * MINUTES}, async () => {
     const cases = await withPatches('ipmr-loopback', 'local-input', '6.12', (patch) => withLine(patch, DECLARATION, 'this is no C;'))
     const {exit, results} = await compare([...PATCHED, '--cases', cases])
