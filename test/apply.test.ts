@@ -75,7 +75,7 @@ describe('patchbench apply', () => {
     const base = await repo.git('rev-parse', 'HEAD')
     const hunks = [{line: 17, state: 'exact', offset: 0, nearest: null, difference: null}]
     expect(good).toEqual({
-      ...{schema: 1, applied: true, base, tree: expect.stringMatching(/^[\da-f]{40}$/), commit: expect.stringMatching(/^[\da-f]{40}$/), branch: null, cover: []},
+      ...{schema: 1, applied: true, where: repo.folder, origin: {git: base}, base, tree: expect.stringMatching(/^[\da-f]{40}$/), commit: expect.stringMatching(/^[\da-f]{40}$/), branch: null, cover: []},
       patches: ['one', 'two'].map((subject, index) => ({
         ...{where: `000${index + 1}-${subject}.patch`, subject, author: 'Ann Author <ann@example.org>', state: 'applied', git: []},
         files: [{path: `${'ab'[index]}.c`, state: 'exact', renamedTo: null, hunks}],

@@ -55,6 +55,6 @@ function check({git, source, inPlace}: ApplyCommandOptions): void {
 async function whereTo(context: Context, {git, source = '', tree = 'linux', base, inPlace, refresh}: ApplyCommandOptions): Promise<ApplyOptions> {
   if (git !== undefined) return {git, base, inPlace}
   const named = /^\d[\d.]*$/.test(source) ? {line: source} : {from: source}
-  const {directory, commit, label} = await sourceTree(context, {tree, ...named, base, refresh})
-  return {git: directory, base: commit, where: label}
+  const {directory, commit, label, origin} = await sourceTree(context, {tree, ...named, base, refresh})
+  return {git: directory, base: commit, where: label, origin}
 }

@@ -9,7 +9,7 @@ import {runTasks} from '../lib/tasks.js'
 import {buildLivepatch} from '../livepatch/build.js'
 import {plainTable} from '../report/table.js'
 import {patchedWith} from '../run/patched.js'
-import {chosenBuild, chosenKernels, type KernelOptions} from './kernels.js'
+import {chosenBuilds, chosenKernels, type KernelOptions, onlyOne, wantsBuilt} from './kernels.js'
 
 /** `patchbench build livepatch CASE`: the module, and where it is. */
 export async function buildLivepatchCommand(
@@ -19,7 +19,7 @@ export async function buildLivepatchCommand(
 ): Promise<string> {
   const one = await loadCase(name, options.cases && resolve(options.cases))
   const livepatch = livepatchOf(one, options.livepatch)
-  const kernels = await chosenKernels(context, options)
+  const kernels = wantsBuilt(options) ? await chosenBuilds(context, one, options) : await chosenKernels(context, options)
   const built = await runTasks(
     context,
     kernels.map((kernel) => ({
@@ -38,7 +38,7 @@ export async function buildKernelCommand(context: Context, name: string, options
   const one = await loadCase(name, options.cases && resolve(options.cases))
   // A name that is none is told before a source is fetched.
   const candidate = options.candidate === undefined && !options.perCommit ? undefined : candidateOf(one, options.candidate)
-  const base = await chosenBuild(context, one, options)
+  const base = onlyOne(await chosenBuilds(context, one, options))
   if (options.perCommit) return await perCommit(context, one, base, {...options, candidate: candidate!})
   const [built] = await runTasks(context, [
     {

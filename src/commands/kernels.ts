@@ -35,6 +35,7 @@ const ALL: readonly Variant[] = [...QUICK, 'patched']
 
 /** The kernels of --kernel: lines of the archive, or one image at hand. */
 export async function chosenKernels(context: Context, options: KernelOptions): Promise<Kernel[]> {
+  checkSource(options)
   const given = await kernelAtHand(options)
   return given ? [given] : await stockKernels(context, linesOf(options), options)
 }
@@ -64,12 +65,19 @@ export async function chosenTargets(context: Context, cases: readonly Case[], op
   return [...onStock, ...(await Promise.all(onBuilt))]
 }
 
-/** The kernel of --kernel or --source that `build`, `shell` and the like are about. */
-export async function chosenBuild(context: Context, one: Case, options: KernelOptions): Promise<BuiltKernel> {
+/** The kernels of --kernel or --source, to be built for a case. */
+export async function chosenBuilds(context: Context, one: Case, options: KernelOptions): Promise<BuiltKernel[]> {
   checkSource(options)
   if (options.kernel?.includes('/')) throw notBuildable(options)
-  const [source] = await chosenSources(context, linesOf(options), options)
-  return await buildOf(context, one, source!, options)
+  const sources = await chosenSources(context, linesOf(options), options)
+  return await Promise.all(sources.map(async (source) => await buildOf(context, one, source, options)))
+}
+
+/** The only one of some kernels. */
+export function onlyOne<T extends Kernel>(kernels: readonly T[]): T {
+  const [kernel, ...others] = kernels
+  if (others.length > 0) throw new InputError(`this is about one kernel, and --kernel names ${kernels.map(({label}) => label).join(' and ')}: leave one of them`)
+  return kernel!
 }
 
 /** Builds what several tasks will start from, a line each. */

@@ -16,7 +16,7 @@ import {caseSnapshot} from '../run/machines.js'
 import {patchedWith} from '../run/patched.js'
 import {shellJob} from '../run/sessions.js'
 import {withParameters} from './compare.js'
-import {chosenBuild, chosenKernels, type KernelOptions, wantsBuilt} from './kernels.js'
+import {chosenBuilds, chosenKernels, type KernelOptions, onlyOne, wantsBuilt} from './kernels.js'
 
 export type ShellOptions = KernelOptions & {
   variant: 'base' | 'livepatched' | 'reverted' | 'patched'
@@ -51,8 +51,8 @@ export async function shellCommand(context: Context, name: string, options: Shel
 }
 
 async function kernelOf(context: Context, one: Case, options: ShellOptions): Promise<Kernel> {
-  if (options.variant !== 'patched' && !wantsBuilt(options) && !options.vng) return (await chosenKernels(context, options))[0]!
-  const base = await chosenBuild(context, one, options)
+  if (options.variant !== 'patched' && !wantsBuilt(options) && !options.vng) return onlyOne(await chosenKernels(context, options))
+  const base = onlyOne(await chosenBuilds(context, one, options))
   if (options.variant !== 'patched') return base
   return (await patchedWith(context, candidateOf(one, options.candidate), base)).kernel
 }

@@ -48,7 +48,7 @@ export async function make(context: Context, what: string, {build, arguments: wo
   let objects = 0
   const kept = log ? createWriteStream(log, {flags: 'a'}) : undefined
   // Heard from the start: a full disk under the log must not end patchbench, and costs no build.
-  const written = kept && finished(kept).catch(() => {})
+  const written = kept && finished(kept).then(() => log, () => undefined)
   const isDue = ticker(1000)
   const onLine = (line: string) => {
     kept?.write(`${line}\n`)
@@ -60,7 +60,8 @@ export async function make(context: Context, what: string, {build, arguments: wo
   const [program, ...rest] = idle ? ['chrt', '--idle', '0', ...command] : command
   try {
     const {exitCode, all} = await run(program!, rest, {cwd: build, signal: context.signal, onLine, env: MAKE_ENVIRONMENT, allowedExits: 'any'})
-    if (exitCode !== 0) throw new BuildFailed(what, firstError(all, build, ''), log)
+    kept?.end()
+    if (exitCode !== 0) throw new BuildFailed(what, firstError(all, build, ''), await written)
     return {objects, output: all}
   } finally {
     kept?.end()

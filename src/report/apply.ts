@@ -12,9 +12,9 @@ const SAID: Record<PatchState, string> = {
 }
 
 /** What came of a series, as one JSON document; keys are added, never renamed, within a schema number. */
-export function applyJson({applied, base, tree, commit, branch, cover, patches}: Applied): string {
+export function applyJson({applied, where, origin, base, tree, commit, branch, cover, patches}: Applied): string {
   const listed = patches.map(({where, subject, author, state, words, files}) => ({where, subject, author, state, git: words, files}))
-  return JSON.stringify({schema: 1, applied, base, tree, commit, branch, cover, patches: listed}, null, 2)
+  return JSON.stringify({schema: 1, applied, where, origin: origin ?? {git: base}, base, tree, commit, branch, cover, patches: listed}, null, 2)
 }
 
 /** What came of a series, for a reader: what fits in a line, what does not with the place where it might belong. */

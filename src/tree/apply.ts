@@ -21,6 +21,8 @@ export type Applied = {
   applied: boolean
   /** How the tree is named to the user. */
   where: string
+  /** Where the tree's source came from, where that is more than its commit. */
+  origin?: Record<string, string>
   base: string
   tree: string | null
   commit: string | null
@@ -29,7 +31,7 @@ export type Applied = {
   patches: PatchReport[]
 }
 
-export type ApplyOptions = {git: string; base?: string | undefined; inPlace?: boolean | undefined; /** How the tree is named; its folder where this is left out. */ where?: string | undefined}
+export type ApplyOptions = {git: string; base?: string | undefined; inPlace?: boolean | undefined; /** How the tree is named; its folder where this is left out. */ where?: string | undefined; origin?: Record<string, string>}
 
 /** Applies a series to a tree, and explains how every part of it fits. */
 export async function applySeries(context: Context, series: Series, options: ApplyOptions): Promise<Applied> {
@@ -42,7 +44,7 @@ export async function applySeries(context: Context, series: Series, options: App
   const identity = branch ? await ownIdentity(signal, tree) : NOBODY
   return await withWorktree(context, tree, base, paths, async (folder) => {
     const {patches, commit} = await applyAll(context, folder, base, series.patches, identity)
-    const facts = {where: options.where ?? tree.directory, base, cover: series.cover.map(({subject}) => subject), patches}
+    const facts = {where: options.where ?? tree.directory, ...(options.origin ? {origin: options.origin} : {}), base, cover: series.cover.map(({subject}) => subject), patches}
     if (commit === undefined) return {...facts, applied: false, tree: null, commit: null, branch: null}
     const {stdout: hash} = await git(folder, ['rev-parse', '--verify', `${commit}^{tree}`], {signal})
     if (branch) await moveBranch(signal, tree, branch, commit)

@@ -2,7 +2,7 @@ import {mkdir, writeFile} from 'node:fs/promises'
 import {join} from 'node:path'
 import {describe, expect, it, vi} from 'vitest'
 import {type Case} from '../../src/case/case.js'
-import {chosenBuild, chosenTargets, type KernelOptions} from '../../src/commands/kernels.js'
+import {chosenBuilds, chosenKernels, chosenTargets, type KernelOptions, onlyOne} from '../../src/commands/kernels.js'
 import {type Variant} from '../../src/verdict/verdict.js'
 import {complaint} from '../support/complaint.js'
 import {repository} from '../support/repository.js'
@@ -97,10 +97,21 @@ describe('what cases are run on', () => {
   })
 })
 
-describe('the kernel that is built for a case', () => {
-  it('is of the first line, and not of an image', async () => {
-    expect((await chosenBuild(contextIn(await scratch()), OLD, {kernel: '6.1'})).label).toBe('built 6.1.7')
-    expect(await complaint(chosenBuild(contextIn('/nowhere'), OLD, {kernel: '/boot/vmlinuz'}))).toMatch(/^--kernel \/boot\/vmlinuz is an image: /)
-    expect(await complaint(chosenBuild(contextIn('/nowhere'), OLD, {base: 'v6.12'}))).toMatch(/^--base is a revision of --source/)
+describe('the kernels that are built for a case', () => {
+  it('are of the lines, and of no image', async () => {
+    const built = await chosenBuilds(contextIn(await scratch()), OLD, {kernel: '6.1,6.12'})
+    expect(built.map(({label}) => label)).toEqual(['built 6.1.7', 'built 6.12.7'])
+    expect(await complaint(chosenBuilds(contextIn('/nowhere'), OLD, {kernel: '/boot/vmlinuz'}))).toMatch(/^--kernel \/boot\/vmlinuz is an image: /)
+    expect(await complaint(chosenBuilds(contextIn('/nowhere'), OLD, {base: 'v6.12'}))).toMatch(/^--base is a revision of --source/)
   })
+
+  it('are one where only one is meant', async () => {
+    const built = await chosenBuilds(contextIn(await scratch()), OLD, {kernel: '6.1,6.12'})
+    expect(onlyOne(built.slice(1)).label).toBe('built 6.12.7')
+    expect(() => onlyOne(built)).toThrow('this is about one kernel, and --kernel names built 6.1.7 and built 6.12.7: leave one of them')
+  })
+})
+
+it('a revision without a source is refused for stock kernels as well', async () => {
+  expect(await complaint(chosenKernels(contextIn('/nowhere'), {base: 'v6.12'}))).toMatch(/^--base is a revision of --source/)
 })
