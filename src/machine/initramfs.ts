@@ -32,16 +32,21 @@ export async function writeInitramfs(
     recursive: true,
     filter: (path) => basename(path) !== '__pycache__',
   })
+  return await joinInitramfs(context, parts.root, tree, scratch)
+}
+
+/** A root with a tree of ours over it, as one file. */
+export async function joinInitramfs(context: Context, root: GuestRoot, tree: string, scratch: string): Promise<string> {
   const own = join(scratch, 'own.cpio')
   await run('bsdtar', ['-cf', own, '--format=newc', '--uid', '0', '--gid', '0', '-C', tree, '.'], {signal: context.signal})
   const whole = join(scratch, 'initramfs.cpio')
-  await copyFile(parts.root.cpio, whole)
+  await copyFile(root.cpio, whole)
   await pipeline(createReadStream(own), createWriteStream(whole, {flags: 'a'}), {signal: context.signal})
   return whole
 }
 
 /** Copies the wanted modules and what they depend on; the names that have to be loaded. */
-async function packModules(
+export async function packModules(
   context: Context,
   {image, release, modules}: {image: KernelImage; release: string; modules: WantedModules},
   tree: string,

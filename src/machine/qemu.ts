@@ -41,8 +41,8 @@ export type Machine = {
 export type Start = {
   /** Holds `ram`, the machine's memory, and `state`, everything else. QEMU runs in it. */
   folder: string
-  /** Whether the guest writes into the memory file, or keeps its changes to itself. */
-  shared: boolean
+  /** Whether the guest writes into the memory file, or keeps its changes to itself; without it there is no such file. */
+  shared?: boolean
   arguments: readonly string[]
 }
 
@@ -56,9 +56,9 @@ export const STATE = {write: 'exec:cat >state', read: 'exec:cat state'} as const
  * Starts QEMU with its channels on inherited socket pairs: no socket file to
  * clean up, none that another process could connect to.
  *
- * There is no disk, no network and no file system of the host in the machine;
- * its memory is a file, so that sessions share a snapshot's pages until they
- * write to them.
+ * There is no disk and no file system of the host in the machine, and no network
+ * but that of a test host; a cell's memory is a file, so that sessions share a
+ * snapshot's pages until they write to them.
  */
 export function startMachine(context: Context, hardware: Hardware, start: Start): Machine {
   const [file, args] = dyingWithUs('KILL', QEMU, [
@@ -106,9 +106,10 @@ async function howItEnded(child: ChildProcess, said: () => string): Promise<{how
 function machineArguments(hardware: Hardware, start: Start): string[] {
   const {accelerator, memory, cpus, virtualTime} = hardware
   const ram = `memory-backend-file,id=ram,size=${memory}M,mem-path=ram,share=${start.shared ? 'on' : 'off'}`
+  const asFile = start.shared !== undefined
   return [
     ...['-nodefaults', '-no-user-config', '-no-reboot', '-display', 'none'],
-    ...['-machine', `q35,accel=${accelerator},memory-backend=ram`, '-object', ram, '-m', `${memory}M`],
+    ...['-machine', `q35,accel=${accelerator}${asFile ? ',memory-backend=ram' : ''}`, '-m', `${memory}M`, ...(asFile ? ['-object', ram] : [])],
     ...['-cpu', accelerator === 'kvm' ? 'host' : 'max', '-smp', String(cpus)],
     // A restored guest must not repeat the random numbers of its siblings.
     ...['-device', 'vmgenid,guid=auto'],

@@ -17,8 +17,12 @@ export type GuestRoot = {cpio: string; /** SHA-256 of the archive. */ id: string
  * extracted by mmdebstrap as an ordinary user, without maintainer scripts.
  */
 export async function guestRoot(context: Context, extraPackages: readonly string[]): Promise<GuestRoot> {
-  const base = await readListFile(projectPath('vm/packages'))
-  const packages = [...new Set([...base, ...extraPackages])].sort()
+  return await rootOf(context, [...(await readListFile(projectPath('vm/packages'))), ...extraPackages])
+}
+
+/** The root of these Debian packages and what they need. */
+export async function rootOf(context: Context, wanted: readonly string[]): Promise<GuestRoot> {
+  const packages = [...new Set(wanted)].sort()
   const excludes = await readListFile(projectPath('vm/excludes'))
   const hooks = await Promise.all(['merged-usr', 'record-packages'].map(async (name) => await sha256File(projectPath('vm/root', name))))
   const inputs = {packages, excludes, hooks, steps: 1}
