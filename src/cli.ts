@@ -10,6 +10,7 @@ import {printable} from './lib/text.js'
 import {type ApplyCommandOptions} from './commands/apply.js'
 import {type BuildKernelOptions} from './commands/build.js'
 import {type CompareOptions} from './commands/compare.js'
+import {type HostCommandOptions} from './commands/host.js'
 import {type ShellOptions} from './commands/shell.js'
 
 const {version} = JSON.parse(readFileSync(projectPath('package.json'), 'utf8')) as {version: string}
@@ -132,6 +133,17 @@ withKernelOptions(build.command('kernel'))
   .action(async (name: string, options: BuildKernelOptions) => {
     const {buildKernelCommand} = await import('./commands/build.js')
     finish(await buildKernelCommand(context, name, options))
+  })
+
+withKernelOptions(program.command('host'))
+  .description('a throw-away machine with an sshd on a loopback port; Ctrl-C ends it')
+  .argument('[case]', "with this case's modules loaded")
+  .option('--key <file>', 'a public key of yours that may log in, besides one that is made for it')
+  .option('--cases <folder>', 'a folder of cases instead of patches/')
+  .option('--json', 'print JSON, one line, when the host is up')
+  .action(async (name: string | undefined, options: HostCommandOptions) => {
+    const {hostCommand} = await import('./commands/host.js')
+    process.exitCode = await hostCommand(context, name, options, (text) => void process.stdout.write(`${text}\n`))
   })
 
 let context: Context
