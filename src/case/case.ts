@@ -3,7 +3,7 @@ import {dirname, join, relative, resolve} from 'node:path'
 import {LineCounter, parseDocument} from 'yaml'
 import {type z} from 'zod'
 import {InputError, systemCode} from '../lib/errors.js'
-import {projectPath} from '../lib/project.js'
+import {casesFolder} from './folder.js'
 import {type CaseFile, caseSchema} from './schema.js'
 
 /** One fix of a case as a livepatch, with what it says that it mends. */
@@ -24,8 +24,9 @@ export type Case = Omit<CaseFile, 'livepatches' | 'candidates'> & {
   livepatches: Livepatch[]
 }
 
-/** The names of the cases in a folder of cases, in order. */
-export async function caseNames(folder = projectPath('patches')): Promise<string[]> {
+/** The names of the cases in a folder of cases, in order; of casesFolder() where none is named. */
+export async function caseNames(named?: string): Promise<string[]> {
+  const folder = named ?? (await casesFolder())
   const entries = await readdir(folder, {withFileTypes: true}).catch((error: unknown) => {
     throw new InputError(`the folder of cases ${folder} cannot be read (${systemCode(error)}): say another with --cases`)
   })
@@ -37,11 +38,12 @@ export async function caseNames(folder = projectPath('patches')): Promise<string
 }
 
 /**
- * Reads patches/NAME/case.yaml.
+ * Reads NAME/case.yaml in a folder of cases; in casesFolder() where none is named.
  *
  * @throws InputError naming file, line, key and what was expected there
  */
-export async function loadCase(name: string, folder = projectPath('patches')): Promise<Case> {
+export async function loadCase(name: string, named?: string): Promise<Case> {
+  const folder = named ?? (await casesFolder())
   const known = await caseNames(folder)
   if (!known.includes(name)) {
     if (/^[\w.-]+$/.test(name) && (await stat(join(folder, name)).catch(() => undefined))?.isDirectory()) {

@@ -3,6 +3,7 @@ import {availableParallelism, homedir} from 'node:os'
 import {dirname, join, resolve} from 'node:path'
 import {simpleGit} from 'simple-git'
 import {type Case, caseNames, loadCase} from '../case/case.js'
+import {casesFolder} from '../case/folder.js'
 import {type Context} from '../lib/context.js'
 import {InputError} from '../lib/errors.js'
 import {makeFolder} from '../lib/files.js'
@@ -103,7 +104,7 @@ function whyNot({candidates, livepatches}: Case, {variant = []}: CompareOptions)
 
 async function chosenCases(names: readonly string[], {cases: folder, set, livepatch, candidate}: CompareOptions): Promise<Case[]> {
   const chosen = names.length > 0 ? names : await caseNames(folder)
-  if (chosen.length === 0) throw new InputError(`there is no case in ${folder ?? projectPath('patches')}`)
+  if (chosen.length === 0) throw new InputError(`there is no case in ${folder ?? (await casesFolder())}`)
   const loaded = await Promise.all([...new Set(chosen)].map(async (name) => await loadCase(name, folder && resolve(folder))))
   checkNames('--livepatch', livepatch, loaded.flatMap(({livepatches}) => livepatches))
   checkNames('--candidate', candidate, loaded.flatMap(({candidates}) => candidates))
