@@ -11,6 +11,7 @@ import {type ApplyCommandOptions} from './commands/apply.js'
 import {type BuildKernelOptions} from './commands/build.js'
 import {type CompareOptions} from './commands/compare.js'
 import {type HostCommandOptions} from './commands/host.js'
+import {type ImportCommandOptions} from './commands/import.js'
 import {type ShellOptions} from './commands/shell.js'
 
 const {version} = JSON.parse(readFileSync(projectPath('package.json'), 'utf8')) as {version: string}
@@ -109,6 +110,40 @@ program
   .action(async (paths: string[], options: ApplyCommandOptions) => {
     const {applyCommand} = await import('./commands/apply.js')
     finish(await applyCommand(context, paths, options))
+  })
+
+program
+  .command('import')
+  .description('make a case of your own from a series')
+  .argument('<series...>', 'an mbox, a folder of patches, patch files, a message id (by b4), or with --git a range of commits')
+  .option('--name <name>', "the case's name; default that of the file, or one made of the title")
+  .option('--candidate <name>', 'what the series is called in the case', 'as-proposed')
+  .option('--git <folder>', 'a git tree of yours, to import a range like origin/main..work from')
+  .addOption(new Option('--tree <tree>', 'what the series is for').choices(['linux']).default('linux'))
+  .option('--kernel <lines>', "the kernel lines to try it on, by the distribution's sources; default 6.12")
+  .option('--source <where>', 'a git folder, a git URL or a tarball to try it on instead')
+  .option('--base <rev>', 'the revision of --source; default the one that the mails state, or what is checked out')
+  .option('--refresh', 'look for newer sources now')
+  .option('--cases <folder>', 'where the case goes; default the folder of patchbench.yaml, else the working folder')
+  .option('--json', 'print JSON')
+  .action(async (words: string[], options: ImportCommandOptions) => {
+    const {importCommand} = await import('./commands/import.js')
+    finish(await importCommand(context, words, options))
+  })
+
+program
+  .command('case')
+  .description('make a case of your own')
+  .command('new')
+  .description('a case to start from, with a reproducer that runs and says what to write')
+  .argument('<name>')
+  .option('--title <text>', 'what goes wrong, in a line')
+  .option('--kernel <lines>', 'the kernel lines that it is for; default 6.12')
+  .option('--cases <folder>', 'where the case goes; default the folder of patchbench.yaml, else the working folder')
+  .option('--json', 'print JSON')
+  .action(async (name: string, options: Parameters<typeof import('./commands/import.js').newCaseCommand>[1]) => {
+    const {newCaseCommand} = await import('./commands/import.js')
+    finish(await newCaseCommand(name, options))
   })
 
 const build = program.command('build').description('build a part of a case on its own')

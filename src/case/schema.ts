@@ -37,6 +37,8 @@ const candidate = z.strictObject({
   name,
   /** The symptoms that it is for; all of them where it is left out. */
   claims: z.array(name).optional(),
+  /** The commit that its mails say they are made for. */
+  base: z.string().regex(/^(?:[0-9a-f]{40}|[0-9a-f]{64})$/, 'expected the whole hash of a commit, in quotes').optional(),
   expect: z.strictObject({patched: verdict}),
 })
 

@@ -1,5 +1,5 @@
 import {existsSync} from 'node:fs'
-import {resolve} from 'node:path'
+import {join, resolve} from 'node:path'
 import {candidateOf, caseNames, loadCase} from '../case/case.js'
 import {type Context} from '../lib/context.js'
 import {EXIT, InputError} from '../lib/errors.js'
@@ -37,13 +37,18 @@ export async function applyCommand(context: Context, words: readonly string[], g
 async function ofCase(words: readonly string[], options: ApplyCommandOptions): Promise<{paths: readonly string[]; options: ApplyCommandOptions}> {
   const [name = ''] = words
   const folder = options.cases && resolve(options.cases)
-  const isCase = options.candidate !== undefined || (words.length === 1 && !existsSync(name) && (await caseNames(folder)).includes(name))
+  const isCase = options.candidate !== undefined || (words.length === 1 && isNoSeries(name) && (await caseNames(folder)).includes(name))
   if (!isCase) return {paths: words, options}
   const line = options.kernel ?? DEFAULT_LINE
   const {name: candidate, series} = candidateOf(await loadCase(name, folder), options.candidate)
   const path = series[line]
   if (path === undefined) throw new InputError(`candidate ${candidate} has no series for ${line}, only for ${Object.keys(series).join(', ')}`)
   return {paths: [path], options: options.git === undefined ? {source: line, ...options} : options}
+}
+
+/** Whether a word names no file or folder, or the folder of a case. */
+function isNoSeries(word: string): boolean {
+  return !existsSync(word) || existsSync(join(word, 'case.yaml'))
 }
 
 function check({git, source, inPlace}: ApplyCommandOptions): void {

@@ -106,7 +106,8 @@ function notBuildable({kernel}: KernelOptions): InputError {
   return new InputError(`--kernel ${kernel} is an image: a kernel is built from a line, like 6.12, or from --source`)
 }
 
-function linesOf({kernel = DEFAULT_LINE}: KernelOptions): string[] {
+/** The kernel lines of --kernel, each once. */
+export function linesOf({kernel = DEFAULT_LINE}: KernelOptions): string[] {
   return [...new Set(kernel.split(','))]
 }
 
@@ -123,12 +124,14 @@ async function stockKernels(context: Context, lines: readonly string[], {refresh
   return [...new Map(found.map((one) => [one.key, one])).values()]
 }
 
-function checkSource({source, base, kernel}: KernelOptions): void {
+/** Refuses options that contradict each other. */
+export function checkSource({source, base, kernel}: KernelOptions): void {
   if (source !== undefined && kernel !== undefined) throw new InputError('--source is a kernel of its own: leave --kernel out')
   if (source === undefined && base !== undefined) throw new InputError('--base is a revision of --source, which is missing')
 }
 
-async function chosenSources(context: Context, lines: readonly string[], {source: from, base, refresh}: KernelOptions): Promise<Source[]> {
+/** The sources of --source or of kernel lines. */
+export async function chosenSources(context: Context, lines: readonly string[], {source: from, base, refresh}: KernelOptions): Promise<Source[]> {
   const wanted = from === undefined ? lines.map((line) => ({title: `source of linux ${line}`, line: lineOf(line) || line})) : [{title: `source ${from}`, from, base}]
   const tasks = wanted.map(({title, ...where}) => ({title, run: async (own: Context) => await sourceTree(own, {tree: 'linux', refresh, ...where})}))
   const sources = await runTasks(context, tasks)

@@ -83,6 +83,11 @@ export async function builtKernel(context: Context, source: Source, given: Build
   }
 }
 
+/** The .config of a built kernel; undefined as long as nobody has built it. */
+export async function configAtHand({cache}: Context, {key}: BuiltKernel): Promise<string | undefined> {
+  return await readFile(join(cache, 'built', key, 'source/build/.config'), 'utf8').catch(() => undefined)
+}
+
 /**
  * The kernel of a source with a series on it: a copy of the built base in which
  * only what the series touches is built again.

@@ -45,6 +45,12 @@ export async function resolveCommit(signal: AbortSignal, tree: Tree, revision: s
   throw new InputError(`--base ${revision} is no commit in ${tree.directory}: name a branch, a tag or a hash that 'git log' shows there`)
 }
 
+/** Whether the repository at a folder has a commit of this hash. */
+export async function hasCommit(signal: AbortSignal, folder: string, hash: string): Promise<boolean> {
+  const {exitCode} = await git(folder, ['cat-file', '-e', `${hash}^{commit}`], {signal, allowedExits: [0, 1, 128]})
+  return exitCode === 0
+}
+
 /** What a commit has at some paths; folders may be left out of the answer. */
 export async function entriesOf(signal: AbortSignal, folder: string, commit: string, paths: readonly string[]): Promise<Map<string, Entry>> {
   const entries = new Map<string, Entry>()
