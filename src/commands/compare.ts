@@ -59,7 +59,7 @@ export async function compareCommand(
     ...(options.root ? {rootTar: resolve(options.root)} : {}),
   })
   const exit = exitCodeOf(comparison.results)
-  const json = comparisonJson(comparison, {folder, exit})
+  const json = comparisonJson(comparison, {folder, exit, date: date.toISOString(), command, accelerator})
   const [version, tools] = await about
   const facts = {date: date.toISOString(), ...version, command, folder, tools, accelerator: `${accelerator} (${why})`}
   await writeFile(join(folder, 'results.json'), `${json}\n`)

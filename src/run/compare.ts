@@ -54,7 +54,7 @@ export type PairRecord = {
   /** Each livepatch as it was loaded. */
   livepatches: {name: string; module: string; parameters: Record<string, string>}[]
   /** Each candidate as it was applied. */
-  candidates: {name: string; patches: string[]; tree: string}[]
+  candidates: {name: string; patches: string[]; /** What its diffs do, see series/identity.ts. */ series: string; tree: string}[]
   kernel: string
   release: string
   origin: Record<string, string>
@@ -210,9 +210,9 @@ async function patch(context: Context, pair: Pair, name: string): Promise<Patche
     pair.patched.set(name, made)
   }
   const patched = await made
-  const {patches, tree} = patched
+  const {patches, series, tree} = patched
   const {notes = []} = await patched.kernel.image(context)
-  if (!pair.notes.has(name)) pair.record.candidates.push({name, patches, tree})
+  if (!pair.notes.has(name)) pair.record.candidates.push({name, patches, series, tree})
   pair.notes.set(name, notes)
   return patched
 }

@@ -3,6 +3,7 @@ import {type BuiltKernel, patchedKernel} from '../kernel/built.js'
 import {type Kernel} from '../kernel/kernel.js'
 import {type Context} from '../lib/context.js'
 import {CouldNotRun, InputError} from '../lib/errors.js'
+import {codeOf} from '../series/identity.js'
 import {readSeries} from '../series/series.js'
 import {applySeries} from '../tree/apply.js'
 
@@ -11,6 +12,8 @@ export type Patched = {
   kernel: Kernel
   /** The subjects, in order. */
   patches: string[]
+  /** The series' codeOf, by which `send` knows that it was this one. */
+  series: string
   /** What git calls the patched tree, and its commit. */
   tree: string
   commit: string
@@ -34,5 +37,5 @@ export async function patchedWith(context: Context, {name, series: paths}: Candi
     const detail = [`${failed?.subject}: ${failed?.words.join('; ')}`, `'patchbench apply' with this series and source explains every hunk`]
     throw new CouldNotRun(`candidate ${name} does not apply to ${source.label}`, detail.join('\n'))
   }
-  return {kernel: patchedKernel(base, name, {commit, tree}), patches: series.patches.map(({title}) => title), tree, commit}
+  return {kernel: patchedKernel(base, name, {commit, tree}), patches: series.patches.map(({title}) => title), series: codeOf(series), tree, commit}
 }
