@@ -42,6 +42,16 @@ def parameter(name, default):
     return type(default)(text)
 
 
+# What loads each form of a ruleset (nft(8), iptables-restore(8)), and what lists it again.
+RULESET_LOADERS = {"nft": ["nft", "-f"], "iptables": ["iptables-restore"], "ip6tables": ["ip6tables-restore"]}
+_RULESET_LISTERS = {"nft": ["nft", "list", "ruleset"], "iptables": ["iptables-save"], "ip6tables": ["ip6tables-save"]}
+
+
+def ruleset_path(form="nft"):
+    """Where this form of the variant's ruleset is, for cases that are about rulesets; None where it has none."""
+    return os.environ.get(f"PATCHBENCH_RULESET_{form.upper()}")
+
+
 def save(name, text):
     """Leaves a text (a table, a listing) as evidence of this variant."""
     with open(_evidence(name), "w") as file:
@@ -158,6 +168,23 @@ class Namespace:
 
     def nft(self, ruleset):
         return self.run("nft", "-f", "-", input=ruleset)
+
+    def load_ruleset(self, form="nft"):
+        """
+        Loads the variant's ruleset. One that does not load ends the
+        reproducer with the loader's own words, which is no test result.
+        """
+        path = ruleset_path(form)
+        if path is None:
+            raise SystemExit(f"the case has no ruleset for {form}: write ruleset/base.{form}")
+        with self():
+            done = subprocess.run([*RULESET_LOADERS[form], path], capture_output=True, text=True)
+        if done.returncode:
+            raise SystemExit(f"{os.path.basename(path)} does not load ({RULESET_LOADERS[form][0]}):\n{done.stderr.strip()}")
+
+    def save_ruleset(self, form="nft"):
+        """Leaves as evidence what the kernel holds of the ruleset that was loaded, in its listing's own words."""
+        save(f"{self.name}.{form}", self.run(*_RULESET_LISTERS[form]))
 
     def socket(self, family=socket.AF_INET, kind=socket.SOCK_DGRAM, protocol=0, device=None):
         """A socket of this namespace, bound to a device if one is named."""
