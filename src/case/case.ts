@@ -9,11 +9,19 @@ import {type CaseFile, caseSchema} from './schema.js'
 /** One fix of a case as a livepatch, with what it says that it mends. */
 export type Livepatch = Omit<CaseFile['livepatches'][number], 'claims'> & {claims: string[]}
 
-/** One fix of a case as a patch series. */
+/** The forms that a ruleset may have, by the end of the file's name: nft's, and those of iptables-restore and ip6tables-restore. */
+export const RULESET_FORMATS = ['nft', 'iptables', 'ip6tables'] as const
+
+/** The files of a ruleset by their form; one that has several is loaded from each. */
+export type RulesetFiles = Partial<Record<(typeof RULESET_FORMATS)[number], string>>
+
+/** One fix of a case as a patch series, or as a ruleset. */
 export type Candidate = Omit<CaseFile['candidates'][number], 'claims'> & {
   claims: string[]
-  /** The folder of its series by version line: the lines that it claims. */
+  /** The folder of its series by version line: the lines that it claims. None of the tree `ruleset`. */
   series: Record<string, string>
+  /** Its ruleset, of the tree `ruleset` alone. */
+  ruleset?: RulesetFiles
 }
 
 /** One bug: its story, reproducer and fixes, with absolute paths. */
@@ -22,6 +30,18 @@ export type Case = Omit<CaseFile, 'livepatches' | 'candidates'> & {
   directory: string
   candidates: Candidate[]
   livepatches: Livepatch[]
+  /** The ruleset of base, of the tree `ruleset` alone. */
+  baseRuleset?: RulesetFiles
+}
+
+/** The variant that a case's candidates run in: a kernel with the series, or the kernel as it is with another ruleset. */
+export function candidateVariant({tree}: Pick<Case, 'tree'>): 'patched' | 'ruleset' {
+  return tree === 'linux' ? 'patched' : 'ruleset'
+}
+
+/** Whether a candidate is for a kernel's line. A ruleset is for every kernel that the case is for. */
+export function isForLine(one: Pick<Case, 'tree'>, {series}: Pick<Candidate, 'series'>, line: string): boolean {
+  return candidateVariant(one) === 'ruleset' || line in series
 }
 
 /** The names of the cases in a folder of cases, in order; of casesFolder() where none is named. */
@@ -104,11 +124,19 @@ function lineAt(path: readonly (string | number)[], document: Document, lines: L
 }
 
 /** What the schema cannot say: names are unique, and claims are symptoms. */
-function checkTests({symptoms, controls, livepatches, candidates}: CaseFile, file: string): void {
+function checkTests({tree, symptoms, controls, livepatches, candidates}: CaseFile, file: string): void {
   const test = namedTwice([...symptoms, ...controls])
   if (test) throw new InputError(`${file}: the test '${test}' is named twice; a name belongs to one symptom or one control`)
   checkFixes('livepatch', livepatches, symptoms, file)
   checkFixes('candidate', candidates, symptoms, file)
+  for (const {name, expect} of candidates) {
+    const variant = candidateVariant({tree})
+    if (expect[variant] === undefined || Object.keys(expect).length > 1) {
+      throw new InputError(`${file}: candidate '${name}': expect: a candidate of the tree ${tree} runs as '${variant}': write {${variant}: fixed}, or the verdict that it earns`)
+    }
+    // Its file would be the one of base.
+    if (tree === 'ruleset' && name === 'base') throw new InputError(`${file}: no candidate can be called 'base', which is what candidates are compared with`)
+  }
 }
 
 function checkFixes(kind: string, fixes: readonly {name: string; claims?: string[] | undefined}[], symptoms: readonly {name: string}[], file: string): void {
@@ -138,6 +166,18 @@ export function candidateOf({name, candidates}: Case, wanted?: string): Candidat
 }
 
 /**
+ * The folder of a candidate's series for a kernel's line.
+ *
+ * @throws InputError when it has none
+ */
+export function seriesFor({name, series}: Candidate, line: string): string {
+  const path = series[line]
+  if (path !== undefined) return path
+  const lines = Object.keys(series).join(', ')
+  throw new InputError(lines ? `candidate ${name} has no series for ${line}, only for ${lines}` : `candidate ${name} is a ruleset and no series`)
+}
+
+/**
  * The livepatch of this name; the first where none is named.
  *
  * @throws InputError when the case has none, or none of that name
@@ -155,12 +195,29 @@ async function locate(file: CaseFile, name: string, path: string): Promise<Case>
   if (!(await isFile(program))) throw new InputError(`${path}: reproducer.program: ${program} is no file`)
   const livepatches = await Promise.all(file.livepatches.map(async (livepatch) => await locateLivepatch(livepatch, file, path)))
   const candidates = await Promise.all(file.candidates.map(async (candidate) => await locateCandidate(candidate, file, path)))
+  const baseRuleset = file.tree === 'ruleset' ? await locateRuleset('base', path) : undefined
+  const differs = candidates.find(({ruleset}) => formatsOf(ruleset) !== formatsOf(baseRuleset))
+  if (differs) throw new InputError(`${path}: candidate '${differs.name}': its ruleset has the forms ${formatsOf(differs.ruleset)}, and that of base ${formatsOf(baseRuleset)}: give both the same`)
   const kconfig = file.kconfig === undefined ? undefined : resolve(directory, file.kconfig)
   if (kconfig !== undefined && !(await isFile(kconfig))) throw new InputError(`${path}: kconfig: ${kconfig} is no file`)
-  return {...file, name, directory, reproducer: {...file.reproducer, program}, candidates, livepatches, ...(kconfig ? {kconfig} : {})}
+  const optional = {...(kconfig ? {kconfig} : {}), ...(baseRuleset ? {baseRuleset} : {})}
+  return {...file, name, directory, reproducer: {...file.reproducer, program}, candidates, livepatches, ...optional}
+}
+
+/** ruleset/NAME.nft and its like, those that there are. */
+async function rulesetFiles(path: string, name: string): Promise<RulesetFiles> {
+  const paths = RULESET_FORMATS.map((format) => [format, join(dirname(path), 'ruleset', `${name}.${format}`)] as const)
+  const there = await Promise.all(paths.map(async ([, file]) => await isFile(file)))
+  return Object.fromEntries(paths.filter((_, index) => there[index]))
+}
+
+function formatsOf(files: RulesetFiles = {}): string {
+  return RULESET_FORMATS.filter((format) => format in files).join(', ')
 }
 
 async function locateCandidate(candidate: CaseFile['candidates'][number], file: CaseFile, path: string): Promise<Candidate> {
+  const claims = candidate.claims ?? file.symptoms.map(({name}) => name)
+  if (file.tree === 'ruleset') return {...candidate, claims, series: {}, ruleset: await locateRuleset(candidate.name, path)}
   const folder = join(dirname(path), file.tree, candidate.name)
   const entries = await readdir(folder, {withFileTypes: true}).catch(() => [])
   const lines = entries.filter((entry) => entry.isDirectory() && /^\d+\.\d+$/.test(entry.name)).map((entry) => entry.name)
@@ -168,7 +225,14 @@ async function locateCandidate(candidate: CaseFile['candidates'][number], file: 
     throw new InputError(`${path}: candidate '${candidate.name}': ${folder} holds no series: make a folder there for each version line, like 6.12/`)
   }
   const series = Object.fromEntries(lines.map((line) => [line, join(folder, line)]))
-  return {...candidate, series, claims: candidate.claims ?? file.symptoms.map(({name}) => name)}
+  return {...candidate, series, claims}
+}
+
+async function locateRuleset(name: string, path: string): Promise<RulesetFiles> {
+  const files = await rulesetFiles(path, name)
+  if (formatsOf(files) !== '') return files
+  const others = RULESET_FORMATS.filter((format) => format !== 'nft').map((format) => `${name}.${format}`)
+  throw new InputError(`${path}: ${join(dirname(path), 'ruleset')} holds no ruleset of ${name}: write ${name}.nft there, or ${others.join(' or ')}`)
 }
 
 async function locateLivepatch(livepatch: CaseFile['livepatches'][number], file: CaseFile, path: string): Promise<Livepatch> {

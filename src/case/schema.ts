@@ -4,6 +4,7 @@ const name = z.string().regex(/^[a-z0-9][a-z0-9-]*$/, 'expected small letters, d
 const packageName = z.string().regex(/^[a-z0-9][a-z0-9+.-]+$/, 'expected a Debian package name')
 const moduleName = z.string().regex(/^[A-Za-z0-9_-]+$/, 'expected a kernel module name')
 const line = z.string().regex(/^\d+\.\d+$/, "expected a kernel line in quotes, like '6.12'")
+const device = z.string().regex(/^[\w.@-]{1,15}$/, 'expected the name of a network device')
 const parameterValue = z.union([z.string(), z.number(), z.boolean()]).transform(String)
 
 const test = z.strictObject({
@@ -39,14 +40,16 @@ const candidate = z.strictObject({
   claims: z.array(name).optional(),
   /** The commit that its mails say they are made for. */
   base: z.string().regex(/^(?:[0-9a-f]{40}|[0-9a-f]{64})$/, 'expected the whole hash of a commit, in quotes').optional(),
-  expect: z.strictObject({patched: verdict}),
+  /** Of a series of the kernel, `patched`; of another tree, `ruleset`. */
+  expect: z.strictObject({patched: verdict.optional(), ruleset: verdict.optional()}),
 })
 
 /** case.yaml: what there is to prove, and with what. */
 export const caseSchema = z.strictObject({
   schema: z.literal(1),
   title: z.string().min(1, 'expected some words'),
-  tree: z.enum(['linux', 'firewall4']),
+  /** What the candidates change; those of `ruleset` are files of the case. */
+  tree: z.enum(['linux', 'firewall4', 'ruleset']),
   kernels: z.array(line).min(1, 'expected at least one'),
   reproducer: z.strictObject({
     /** The guest program, relative to case.yaml. */
@@ -65,6 +68,8 @@ export const caseSchema = z.strictObject({
   controls: z.array(test).default([]),
   candidates: z.array(candidate).default([]),
   livepatches: z.array(livepatch).default([]),
+  /** For rulesets: the devices that have to be there when one is loaded, as a flowtable's have. */
+  ruleset: z.strictObject({devices: z.array(device)}).optional(),
   /** A kconfig fragment beside case.yaml, for kernels that are built for this case. */
   kconfig: z.string().optional(),
 })

@@ -1,6 +1,6 @@
 import {existsSync} from 'node:fs'
 import {join, resolve} from 'node:path'
-import {candidateOf, caseNames, loadCase} from '../case/case.js'
+import {candidateOf, caseNames, loadCase, seriesFor} from '../case/case.js'
 import {type Context} from '../lib/context.js'
 import {EXIT, InputError} from '../lib/errors.js'
 import {applyJson, applyText} from '../report/apply.js'
@@ -40,9 +40,7 @@ async function ofCase(words: readonly string[], options: ApplyCommandOptions): P
   const isCase = options.candidate !== undefined || (words.length === 1 && isNoSeries(name) && (await caseNames(folder)).includes(name))
   if (!isCase) return {paths: words, options}
   const line = options.kernel ?? DEFAULT_LINE
-  const {name: candidate, series} = candidateOf(await loadCase(name, folder), options.candidate)
-  const path = series[line]
-  if (path === undefined) throw new InputError(`candidate ${candidate} has no series for ${line}, only for ${Object.keys(series).join(', ')}`)
+  const path = seriesFor(candidateOf(await loadCase(name, folder), options.candidate), line)
   return {paths: [path], options: options.git === undefined ? {source: line, ...options} : options}
 }
 

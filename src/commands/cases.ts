@@ -1,5 +1,5 @@
 import {resolve} from 'node:path'
-import {caseNames, loadCase} from '../case/case.js'
+import {candidateVariant, caseNames, loadCase} from '../case/case.js'
 import {plainTable} from '../report/table.js'
 
 /** `patchbench cases`: what there is to prove, and what is wrong with the cases that cannot be read. */
@@ -13,7 +13,10 @@ export async function casesCommand(options: {cases?: string; json?: boolean}): P
   if (options.json) {
     const listed = cases.map(({name, title, tree, kernels, symptoms, controls, candidates, livepatches, directory}) => ({
       ...{name, title, tree, kernels, symptoms, controls, directory},
-      candidates: candidates.map(({name, series, claims, expect}) => ({name, kernels: Object.keys(series), claims, expect})),
+      candidates: candidates.map(({name, series, claims, expect}) => ({
+        ...{name, claims, expect},
+        kernels: candidateVariant({tree}) === 'ruleset' ? kernels : Object.keys(series),
+      })),
       livepatches: livepatches.map(({name, module, claims, expect}) => ({name, module, claims, expect})),
     }))
     return {text: JSON.stringify({schema: 1, cases: listed, broken}, null, 2), broken}

@@ -1,8 +1,8 @@
-import {type Candidate} from '../case/case.js'
+import {type Candidate, seriesFor} from '../case/case.js'
 import {type BuiltKernel, patchedKernel} from '../kernel/built.js'
 import {type Kernel} from '../kernel/kernel.js'
 import {type Context} from '../lib/context.js'
-import {CouldNotRun, InputError} from '../lib/errors.js'
+import {CouldNotRun} from '../lib/errors.js'
 import {codeOf} from '../series/identity.js'
 import {readSeries} from '../series/series.js'
 import {applySeries} from '../tree/apply.js'
@@ -25,11 +25,10 @@ export type Patched = {
  *
  * @throws CouldNotRun when it does not apply, with every hunk that does not fit
  */
-export async function patchedWith(context: Context, {name, series: paths}: Candidate, base: BuiltKernel): Promise<Patched> {
+export async function patchedWith(context: Context, candidate: Candidate, base: BuiltKernel): Promise<Patched> {
   const {source} = base
-  const path = paths[base.line]
-  if (path === undefined) throw new InputError(`candidate ${name} has no series for ${base.line}, only for ${Object.keys(paths).join(', ')}`)
-  const series = await readSeries(context.signal, [path])
+  const {name} = candidate
+  const series = await readSeries(context.signal, [seriesFor(candidate, base.line)])
   const applied = await applySeries(context, series, {git: source.directory, base: source.commit})
   const {commit, tree} = applied
   if (commit === null || tree === null) {

@@ -1,7 +1,7 @@
 import {mkdir, writeFile} from 'node:fs/promises'
 import {dirname, join} from 'node:path'
 import {describe, expect, it} from 'vitest'
-import {candidateOf, caseNames, livepatchOf, loadCase, parseCase} from '../../src/case/case.js'
+import {candidateOf, candidateVariant, caseNames, isForLine, livepatchOf, loadCase, parseCase, seriesFor} from '../../src/case/case.js'
 import {InputError} from '../../src/lib/errors.js'
 import {scratch} from '../support/scratch.js'
 
@@ -116,6 +116,9 @@ describe('a case with candidates', () => {
     ['a name that is no folder\'s', 'name: revised', 'name: ../revised', 'candidates.0.name: expected small letters'],
     ['an unknown key', 'claims: [one-copy]', 'claim: [one-copy]', "candidates.0: 'claim' is no key"],
     ['a verdict of livepatches', '{patched: fixed}', '{patched: restored}', 'candidates.0.expect.patched: '],
+    ['an expectation of rulesets', '{patched: fixed}', '{ruleset: fixed}', "candidate 'revised': expect: a candidate of the tree linux runs as 'patched'"],
+    ['two expectations', '{patched: fixed}', '{patched: fixed, ruleset: fixed}', "candidate 'revised': expect: a candidate of the tree linux runs as 'patched'"],
+    ['no verdict in it', '{patched: fixed}', '{}', "runs as 'patched': write {patched: fixed}"],
     ['no expectation', '    expect: {patched: fixed}\n', '', 'candidates.0.expect: '],
     ['a claim that is no symptom', 'claims: [one-copy]', 'claims: [delivered]', "candidate 'revised': claims: 'delivered' is no symptom of this case"],
     ['a name for two', 'name: as-proposed', 'name: revised', "the candidate 'revised' is named twice"],
@@ -148,7 +151,8 @@ describe('a bad case.yaml is refused with file, line, key and expectation:', () 
     ['an unknown key', () => broken('    module: livepatch_one', '    module: livepatch_one\n    modul: x'), ':24', ['livepatches.0', "'modul'", 'no key']],
     ['an unknown key at the top', () => `${GOOD}kernel: 6.1\n`, ':30', ["'kernel'", 'no key']],
     ['another schema', () => broken('schema: 1', 'schema: 2'), ':1', ['schema: ', '1']],
-    ['a tree that is none', () => broken('tree: linux', 'tree: bsd'), ':3', ['tree: ', '"linux"|"firewall4"']],
+    ['a tree that is none', () => broken('tree: linux', 'tree: bsd'), ':3', ['tree: ', '"linux"|"firewall4"|"ruleset"']],
+    ['a device with a space', () => `${GOOD}ruleset: {devices: [br lan]}\n`, ':30', ['ruleset.devices.0: ', 'network device']],
     ['a kernel line without quotes', () => broken("['6.1', '6.12']", '[6.10]'), ':4', ['kernels.0: ', 'expected string']],
     ['a kernel that is no line', () => broken("'6.12'", "'6.12.3'"), ':4', ['kernels.1: ', "like '6.12'"]],
     ['no kernel', () => broken("['6.1', '6.12']", '[]'), ':4', ['kernels: ', 'expected at least one']],
@@ -294,6 +298,50 @@ describe('a folder of cases', () => {
     expect(candidateOf(one, 'as-proposed').name).toBe('as-proposed')
     expect(() => candidateOf(one, 'input')).toThrow(new InputError("the case 'one' has no candidate 'input'; it has revised, as-proposed"))
     expect(() => candidateOf({...one, candidates: []}, 'input')).toThrow(new InputError("the case 'one' has no candidate"))
+  })
+
+  /** A folder whose case is about rulesets, with these files of them. */
+  async function rulesetsWith(...files: string[]): Promise<string> {
+    const folder = await folderWith(GOOD.replace('tree: linux', 'tree: ruleset') + CANDIDATES.replaceAll('patched:', 'ruleset:').replace(/kconfig.*\n/, ''))
+    await mkdir(join(folder, 'one/ruleset'))
+    for (const file of files) await writeFile(join(folder, 'one/ruleset', file), '')
+    return folder
+  }
+
+  it('finds rulesets by their forms, for every kernel of the case', async () => {
+    const both = ['nft', 'iptables'].flatMap((form) => [`base.${form}`, `revised.${form}`, `as-proposed.${form}`])
+    const folder = await rulesetsWith(...both, 'revised.txt', 'another.nft')
+    const one = await loadCase('one', folder)
+    const files = (name: string) => ({nft: join(folder, 'one/ruleset', `${name}.nft`), iptables: join(folder, 'one/ruleset', `${name}.iptables`)})
+    expect(one.baseRuleset).toEqual(files('base'))
+    expect(one.candidates).toEqual([
+      {name: 'revised', claims: ['one-copy'], expect: {ruleset: 'fixed'}, series: {}, ruleset: files('revised')},
+      {name: 'as-proposed', claims: ['one-copy', 'two-copies'], expect: {ruleset: 'regressed'}, series: {}, ruleset: files('as-proposed')},
+    ])
+    expect(candidateVariant(one)).toBe('ruleset')
+    expect(isForLine(one, one.candidates[0]!, '6.1')).toBe(true)
+    expect(() => seriesFor(one.candidates[0]!, '6.1')).toThrow(new InputError('candidate revised is a ruleset and no series'))
+  })
+
+  it.each<[string, string[], RegExp]>([
+    ['no ruleset of base', ['revised.nft', 'as-proposed.nft'], /one\/ruleset holds no ruleset of base: write base\.nft there, or base\.iptables or base\.ip6tables$/],
+    ['no ruleset of a candidate', ['base.nft', 'revised.nft'], /one\/ruleset holds no ruleset of as-proposed: write as-proposed\.nft there/],
+    ['a form that base has not', ['base.nft', 'revised.nft', 'as-proposed.nft', 'as-proposed.iptables'], /candidate 'as-proposed': its ruleset has the forms nft, iptables, and that of base nft: give both the same$/],
+    ['a form that only base has', ['base.nft', 'base.ip6tables', 'revised.nft', 'as-proposed.nft'], /candidate 'revised': its ruleset has the forms nft, and that of base nft, ip6tables/],
+  ])('refuses a case with %s', async (_, files, sentence) => {
+    await expect(loadCase('one', await rulesetsWith(...files))).rejects.toThrow(sentence)
+  })
+
+  it('keeps the name of base for base', () => {
+    const text = GOOD.replace('tree: linux', 'tree: ruleset') + CANDIDATES.replaceAll('patched:', 'ruleset:').replace('name: revised', 'name: base')
+    expect(complaint(text)).toBe("patches/one/case.yaml: no candidate can be called 'base', which is what candidates are compared with")
+  })
+
+  it('has the series of a line, or says for which there is one', async () => {
+    const one = await loadCase('one', await candidatesWith('linux/revised/6.12/', 'linux/as-proposed/6.12/', 'extra.config'))
+    expect(seriesFor(one.candidates[0]!, '6.12')).toMatch(/linux\/revised\/6\.12$/)
+    expect(() => seriesFor(one.candidates[0]!, '7.2')).toThrow(new InputError('candidate revised has no series for 7.2, only for 6.12'))
+    expect(isForLine(one, one.candidates[0]!, '7.2')).toBe(false)
   })
 
   it('names the reproducer that is missing', async () => {
