@@ -8,14 +8,14 @@ import {CouldNotRun, describeSystemError, EXIT, InputError, Interrupted, systemC
 import {projectPath} from './lib/project.js'
 import {printable} from './lib/text.js'
 import {type ApplyCommandOptions} from './commands/apply.js'
-import {type BuildKernelOptions} from './commands/build.js'
+import {type BuildKernelOptions, type BuildRulesetOptions} from './commands/build.js'
 import {type CompareOptions} from './commands/compare.js'
 import {type HostCommandOptions} from './commands/host.js'
 import {type ImportCommandOptions} from './commands/import.js'
 import {type ShellOptions} from './commands/shell.js'
 
 const {version} = JSON.parse(readFileSync(projectPath('package.json'), 'utf8')) as {version: string}
-const VARIANTS = ['base', 'livepatched', 'reverted', 'patched']
+const VARIANTS = ['base', 'livepatched', 'reverted', 'patched', 'ruleset']
 
 const interruption = new AbortController()
 setMaxListeners(0, interruption.signal)
@@ -179,6 +179,17 @@ withKernelOptions(program.command('host'))
   .action(async (name: string | undefined, options: HostCommandOptions) => {
     const {hostCommand} = await import('./commands/host.js')
     process.exitCode = await hostCommand(context, name, options, (text) => void process.stdout.write(`${text}\n`))
+  })
+
+withKernelOptions(build.command('ruleset'))
+  .description('the ruleset of a case or of a candidate, after it was loaded in a machine')
+  .argument('<case>')
+  .option('--candidate <name>', "of this one of the case's candidates; default base's")
+  .option('--cases <folder>', 'a folder of cases instead of patches/')
+  .option('--json', 'print JSON')
+  .action(async (name: string, options: BuildRulesetOptions) => {
+    const {buildRulesetCommand} = await import('./commands/build.js')
+    finish({text: await buildRulesetCommand(context, name, options), exit: EXIT.ok})
   })
 
 let context: Context

@@ -5,6 +5,8 @@ import {beforeAll, describe, expect, it} from 'vitest'
 import {projectPath} from '../src/lib/project.js'
 import {alive, scratch, until} from './support/scratch.js'
 
+const RULESETS = projectPath('test/fixtures/rulesets')
+
 type Options = {env?: Record<string, string>; cwd?: string}
 
 beforeAll(async () => {
@@ -88,6 +90,12 @@ describe('bad usage is exit 2 and one sentence:', () => {
     ['--source with --kernel', ['compare', 'ipmr-loopback', '--source', '/nowhere', '--kernel', '6.12'], /^patchbench: --source is a kernel of its own: leave --kernel out$/],
     ['--base without --source', ['build', 'kernel', 'ipmr-loopback', '--base', 'v6.12'], /^patchbench: --base is a revision of --source, which is missing$/],
     ['build kernel of an unknown case', ['build', 'kernel', 'ipmr'], /^patchbench: there is no case 'ipmr'; there are /],
+    ['build ruleset of a case that has none', ['build', 'ruleset', 'vrf-lookup'], /^patchbench: the case 'vrf-lookup' is about the tree linux and has no rulesets$/],
+    ['build ruleset of an unknown candidate', ['build', 'ruleset', 'ports', '--candidate', 'nosuch', '--cases', RULESETS], /has no candidate 'nosuch'; it has opened, another-port, all-ports$/],
+    ['build kernel of a ruleset', ['build', 'kernel', 'ports', '--candidate', 'opened', '--cases', RULESETS], /^patchbench: the candidates of ports are no kernel patches: see 'patchbench build ruleset'$/],
+    ['apply of a ruleset', ['apply', 'ports', '--candidate', 'opened', '--cases', RULESETS], /^patchbench: candidate opened is a ruleset and no series$/],
+    ['kernel patches of a case that has rulesets', ['compare', 'ports', '--variant', 'patched', '--cases', RULESETS], /^patchbench: ports has no candidate that is a kernel patch, only base$/],
+    ['rulesets of a case that has none', ['compare', 'vrf-lookup', '--variant', 'ruleset'], /^patchbench: vrf-lookup has no candidate that is a ruleset, only base$/],
     ['build kernel of an unknown candidate', ['build', 'kernel', 'ipmr-loopback', '--candidate', 'nosuch'], /^patchbench: the case 'ipmr-loopback' has no candidate 'nosuch'; it has .*local-input/],
     ['build kernel commit by commit of an unknown candidate', ['build', 'kernel', 'ipmr-loopback', '--per-commit', '--candidate', 'nosuch'], /has no candidate 'nosuch'/],
     ['build kernel of an image', ['build', 'kernel', 'ipmr-loopback', '--kernel', '/etc/hostname'], /^patchbench: --kernel \/etc\/hostname is an image: a kernel is built from a line, like 6\.12, or from --source$/],
@@ -120,7 +128,7 @@ describe('bad usage is exit 2 and one sentence:', () => {
   it('a broken case.yaml, with file, line, key and expectation', async () => {
     const cases = await casesWith(GOOD.replace('tree: linux', 'tree: bsd'))
     expect(await refused(['compare', 'one', '--cases', cases])).toMatch(
-      /^patchbench: .*one\/case\.yaml:3: tree: .*"linux"\|"firewall4", found 'bsd'$/,
+      /^patchbench: .*one\/case\.yaml:3: tree: .*"linux"\|"firewall4"\|"ruleset", found 'bsd'$/,
     )
   })
 

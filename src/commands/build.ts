@@ -1,14 +1,18 @@
 import {resolve} from 'node:path'
-import {type Candidate, candidateOf, type Case, livepatchOf, loadCase} from '../case/case.js'
+import {type Candidate, candidateOf, candidateVariant, type Case, livepatchOf, loadCase, type RulesetFiles} from '../case/case.js'
 import {type BuiltKernel} from '../kernel/built.js'
 import {buildPerCommit, type CommitBuild, firstComplaint} from '../kernel/percommit.js'
 import {type Context} from '../lib/context.js'
-import {EXIT} from '../lib/errors.js'
+import {EXIT, InputError} from '../lib/errors.js'
 import {sha256File} from '../lib/hash.js'
 import {runTasks} from '../lib/tasks.js'
 import {buildLivepatch} from '../livepatch/build.js'
+import {chooseAccelerator} from '../machine/accelerator.js'
+import {type Accelerator} from '../machine/qemu.js'
 import {plainTable} from '../report/table.js'
 import {patchedWith} from '../run/patched.js'
+import {loadedRuleset} from '../run/rulesets.js'
+import {hasRulesets, rulesetOf} from '../ruleset/ruleset.js'
 import {chosenBuilds, chosenKernels, type KernelOptions, onlyOne, wantsBuilt} from './kernels.js'
 
 /** `patchbench build livepatch CASE`: the module, and where it is. */
@@ -38,6 +42,7 @@ export async function buildKernelCommand(context: Context, name: string, options
   const one = await loadCase(name, options.cases && resolve(options.cases))
   // A name that is none is told before a source is fetched.
   const candidate = options.candidate === undefined && !options.perCommit ? undefined : candidateOf(one, options.candidate)
+  if (candidate && candidateVariant(one) !== 'patched') throw new InputError(`the candidates of ${name} are no kernel patches: see 'patchbench build ruleset'`)
   const base = onlyOne(await chosenBuilds(context, one, options))
   if (options.perCommit) return await perCommit(context, one, base, {...options, candidate: candidate!})
   const [built] = await runTasks(context, [
@@ -53,6 +58,28 @@ export async function buildKernelCommand(context: Context, name: string, options
   const facts = {kernel: label, release, vmlinuz, sha256: await sha256File(vmlinuz), modules, config, notes}
   if (options.json) return {text: JSON.stringify({schema: 1, case: name, ...facts}, null, 2), exit: EXIT.ok}
   return {text: [`${label}  ${vmlinuz}  sha256:${facts.sha256}`, ...notes].join('\n'), exit: EXIT.ok}
+}
+
+export type BuildRulesetOptions = KernelOptions & {cases?: string; candidate?: string; accel: Accelerator | 'auto'; root?: string; json?: boolean}
+
+/** `patchbench build ruleset CASE`: the ruleset of base or of a candidate, after a machine has loaded it, and where it is. */
+export async function buildRulesetCommand(context: Context, name: string, options: BuildRulesetOptions): Promise<string> {
+  const one = await loadCase(name, options.cases && resolve(options.cases))
+  if (!hasRulesets(one)) throw new InputError(`the case '${name}' is about the tree ${one.tree} and has no rulesets`)
+  const candidate = options.candidate === undefined ? undefined : candidateOf(one, options.candidate)
+  const kernel = onlyOne(wantsBuilt(options) ? await chosenBuilds(context, one, options) : await chosenKernels(context, options))
+  const {accelerator} = await chooseAccelerator(context, options.accel, kernel)
+  const machine = {accelerator, ...(options.root ? {rootTar: resolve(options.root)} : {})}
+  const [loaded] = await runTasks(context, [
+    {
+      title: `ruleset ${candidate?.name ?? 'base'} of ${name} on ${kernel.label}`,
+      run: async (own) => await loadedRuleset(own, one, kernel, await rulesetOf(own, one, candidate), machine),
+    },
+  ])
+  const facts = {ruleset: loaded!.name, kernel: kernel.label, files: loaded!.files, sha256: loaded!.sha256, notes: loaded!.notes}
+  if (options.json) return JSON.stringify({schema: 1, case: name, ...facts}, null, 2)
+  const rows = Object.entries(loaded!.files).map(([format, path]) => `${loaded!.name}  ${path}  sha256:${loaded!.sha256[format as keyof RulesetFiles]}`)
+  return [...rows, ...loaded!.notes].join('\n')
 }
 
 async function perCommit(context: Context, one: Case, base: BuiltKernel, {candidate, json}: {candidate: Candidate; json?: boolean}): Promise<{text: string; exit: number}> {

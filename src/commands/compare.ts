@@ -2,7 +2,7 @@ import {readdir, readFile, rm, rmdir, symlink, writeFile} from 'node:fs/promises
 import {availableParallelism, homedir} from 'node:os'
 import {dirname, join, resolve} from 'node:path'
 import {simpleGit} from 'simple-git'
-import {type Case, caseNames, loadCase} from '../case/case.js'
+import {type Case, candidateVariant, caseNames, loadCase} from '../case/case.js'
 import {casesFolder} from '../case/folder.js'
 import {type Context} from '../lib/context.js'
 import {InputError} from '../lib/errors.js'
@@ -94,12 +94,16 @@ async function targetsFor(context: Context, cases: readonly Case[], options: Com
 }
 
 /** Asked for variants of fixes, a case needs one of them at the least. */
-function whyNot({candidates, livepatches}: Case, {variant = []}: CompareOptions): string | undefined {
-  const patched = variant.includes('patched')
-  const live = variant.includes('livepatched') || variant.includes('reverted')
-  if (!(patched || live) || (patched && candidates.length > 0) || (live && livepatches.length > 0)) return undefined
-  const lacking = [...(patched ? ['candidate'] : []), ...(live ? ['livepatch'] : [])]
-  return `has no ${lacking.join(' and no ')}, only base`
+function whyNot(one: Case, {variant = []}: CompareOptions): string | undefined {
+  const {candidates, livepatches} = one
+  const isKind = (kind: Variant) => candidates.length > 0 && candidateVariant(one) === kind
+  const kinds = [
+    {wanted: variant.includes('patched'), has: isKind('patched'), word: candidates.length > 0 ? 'candidate that is a kernel patch' : 'candidate'},
+    {wanted: variant.includes('ruleset'), has: isKind('ruleset'), word: 'candidate that is a ruleset'},
+    {wanted: variant.includes('livepatched') || variant.includes('reverted'), has: livepatches.length > 0, word: 'livepatch'},
+  ].filter(({wanted}) => wanted)
+  if (kinds.length === 0 || kinds.some(({has}) => has)) return undefined
+  return `has no ${kinds.map(({word}) => word).join(' and no ')}, only base`
 }
 
 async function chosenCases(names: readonly string[], {cases: folder, set, livepatch, candidate}: CompareOptions): Promise<Case[]> {

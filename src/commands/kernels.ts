@@ -1,5 +1,5 @@
 import {resolve} from 'node:path'
-import {type Case} from '../case/case.js'
+import {type Case, candidateVariant} from '../case/case.js'
 import {builtKernel, type BuiltKernel, isBuilt} from '../kernel/built.js'
 import {type DebugSet} from '../kernel/debug.js'
 import {givenKernel} from '../kernel/given.js'
@@ -30,7 +30,7 @@ export type KernelOptions = {
 export const DEFAULT_LINE = '6.12'
 
 /** Where nothing is asked for, no kernel need be built. */
-const QUICK: readonly Variant[] = ['base', 'livepatched', 'reverted']
+const QUICK: readonly Variant[] = ['base', 'livepatched', 'reverted', 'ruleset']
 const ALL: readonly Variant[] = [...QUICK, 'patched']
 
 /** The kernels of --kernel: lines of the archive, or one image at hand. */
@@ -50,19 +50,25 @@ export async function chosenTargets(context: Context, cases: readonly Case[], op
     throw notBuildable(options)
   }
   // A kernel at hand and a source of one's own are taken at the user's word.
-  if (given) return cases.map((one) => ({one, kernel: given, variants}))
+  if (given) return cases.map((one) => ({one, kernel: given, variants: variantsOf(one, variants)}))
   const lines = linesOf(options).filter((line) => cases.some((one) => claims(one, line)))
   const stock = allBuilt || isOnlyPatched(variants) ? [] : await stockKernels(context, lines, options)
   const sources = allBuilt || variants.includes('patched') ? await chosenSources(context, lines, options) : []
   const onStock = cases.flatMap((one) =>
-    stock.filter(({line}) => claims(one, line)).map((kernel) => ({one, kernel, variants: variants.filter((variant) => variant !== 'patched')})),
+    stock.filter(({line}) => claims(one, line)).map((kernel) => ({one, kernel, variants: variantsOf(one, variants).filter((variant) => variant !== 'patched')})),
   )
-  const onBuilt = cases.flatMap((one) =>
+  const buildable = allBuilt ? cases : cases.filter((one) => candidateVariant(one) === 'patched')
+  const onBuilt = buildable.flatMap((one) =>
     sources
       .filter(({line}) => options.source !== undefined || claims(one, line))
-      .map(async (source) => ({one, kernel: await buildOf(context, one, source, options), variants: allBuilt ? variants : (['base', 'patched'] as const)})),
+      .map(async (source) => ({one, kernel: await buildOf(context, one, source, options), variants: allBuilt ? variantsOf(one, variants) : (['base', 'patched'] as const)})),
   )
   return [...onStock, ...(await Promise.all(onBuilt))]
+}
+
+/** Of two that candidates may run in, a case has one. */
+function variantsOf(one: Case, variants: readonly Variant[]): Variant[] {
+  return variants.filter((variant) => (variant !== 'patched' && variant !== 'ruleset') || variant === candidateVariant(one))
 }
 
 /** The kernels of --kernel or --source, to be built for a case. */

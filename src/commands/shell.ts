@@ -2,7 +2,7 @@ import {execa} from 'execa'
 import {mkdtemp, rm, writeFile} from 'node:fs/promises'
 import {tmpdir} from 'node:os'
 import {join, resolve} from 'node:path'
-import {candidateOf, type Case, livepatchOf, loadCase} from '../case/case.js'
+import {candidateOf, candidateVariant, type Case, livepatchOf, loadCase} from '../case/case.js'
 import {type Kernel} from '../kernel/kernel.js'
 import {type Context} from '../lib/context.js'
 import {CouldNotRun, EXIT, InputError} from '../lib/errors.js'
@@ -15,11 +15,13 @@ import {findVng, vngArguments} from '../machine/vng.js'
 import {caseSnapshot} from '../run/machines.js'
 import {patchedWith} from '../run/patched.js'
 import {shellJob} from '../run/sessions.js'
+import {hasRulesets, keepRuleset, rulesetOf} from '../ruleset/ruleset.js'
+import {type Variant} from '../verdict/verdict.js'
 import {withParameters} from './compare.js'
 import {chosenBuilds, chosenKernels, type KernelOptions, onlyOne, wantsBuilt} from './kernels.js'
 
 export type ShellOptions = KernelOptions & {
-  variant: 'base' | 'livepatched' | 'reverted' | 'patched'
+  variant: Variant
   livepatch?: string
   candidate?: string
   /** Boots with virtme-ng instead, with the host's files under it. */
@@ -35,6 +37,7 @@ PS1='\\[\\e[1m\\]patchbench \\h:\\w#\\[\\e[0m\\] '
 alias reproduce='/run/job/run-reproducer'
 echo
 echo "This is $PATCHBENCH_CASE, $PATCHBENCH_VARIANT, on $(uname -r). 'reproduce' runs the reproducer; exit ends the machine."
+for file in /run/job/ruleset.*; do [ -e "$file" ] && echo "'reproduce' loads $file."; done
 `
 
 const RUN_REPRODUCER = `#!/bin/sh
@@ -45,9 +48,19 @@ cd /tmp && PYTHONPATH=/patchbench/lib exec /run/job/reproduce
 export async function shellCommand(context: Context, name: string, options: ShellOptions): Promise<number> {
   if (!process.stdin.isTTY) throw new InputError('shell needs a terminal: run it without redirection, or use compare')
   const one = withParameters(await loadCase(name, options.cases && resolve(options.cases)), options.set)
+  checkVariant(one, options)
   const kernel = await kernelOf(context, one, options)
   if (options.vng) return await vngShell(context, kernel, options)
   return await ownShell(context, one, kernel, options)
+}
+
+function checkVariant(one: Case, {variant, vng, candidate}: ShellOptions): void {
+  const own = candidateVariant(one)
+  if ((variant === 'patched' || variant === 'ruleset') && variant !== own) {
+    throw new InputError(`the candidates of ${one.name} run as '${own}': ask for --variant ${own}`)
+  }
+  if (variant === 'ruleset' && vng) throw new InputError('--vng boots a kernel and loads no ruleset: leave it out, or take --variant base')
+  if (variant === own) candidateOf(one, candidate)
 }
 
 async function kernelOf(context: Context, one: Case, options: ShellOptions): Promise<Kernel> {
@@ -60,11 +73,13 @@ async function kernelOf(context: Context, one: Case, options: ShellOptions): Pro
 async function ownShell(context: Context, one: Case, kernel: Kernel, options: ShellOptions): Promise<number> {
   const live = options.variant === 'livepatched' || options.variant === 'reverted'
   const livepatch = live ? livepatchOf(one, options.livepatch) : undefined
+  const candidate = options.variant === 'ruleset' ? candidateOf(one, options.candidate) : undefined
   const {accelerator} = await chooseAccelerator(context, options.accel, kernel)
   const [ready] = await runTasks(context, [
     {
       title: `${one.name} on ${kernel.label}`,
       run: async (own) => ({
+        ruleset: hasRulesets(one) ? await rulesetOf(own, one, candidate) : undefined,
         snapshot: await caseSnapshot(own, one, kernel, {accelerator, ...(options.root ? {rootTar: resolve(options.root)} : {})}),
         loadable: livepatch && {livepatch, module: await buildLivepatch(own, livepatch, kernel)},
       }),
@@ -77,8 +92,10 @@ async function ownShell(context: Context, one: Case, kernel: Kernel, options: Sh
     await writeFile(bashrc, GREETING)
     await writeFile(runner, RUN_REPRODUCER, {mode: 0o755})
     const {rows = 24, columns = 80} = process.stdout
-    const job = shellJob(one, options.variant, ready!.loadable, ready!.snapshot.hardware, {rows, columns})
-    const failure = await interact(context, ready!.snapshot, {...job, files: {...job.files, bashrc, 'run-reproducer': runner}})
+    const {loadable, snapshot} = ready!
+    const ruleset = ready!.ruleset && (await keepRuleset(ready!.ruleset, extras))
+    const job = shellJob(one, options.variant, {loadable, ruleset}, snapshot.hardware, {rows, columns})
+    const failure = await interact(context, snapshot, {...job, files: {...job.files, bashrc, 'run-reproducer': runner}})
     if (failure) throw new CouldNotRun(failure)
     return EXIT.ok
   } finally {

@@ -1,7 +1,7 @@
 import {mkdir} from 'node:fs/promises'
 import {join} from 'node:path'
 import pLimit from 'p-limit'
-import {type Case, candidateOf, livepatchOf} from '../case/case.js'
+import {type Case, candidateOf, candidateVariant, isForLine, livepatchOf} from '../case/case.js'
 import {type BuiltKernel, isBuilt} from '../kernel/built.js'
 import {type Kernel} from '../kernel/kernel.js'
 import {type Context} from '../lib/context.js'
@@ -12,6 +12,7 @@ import {type Accelerator} from '../machine/qemu.js'
 import {BadSnapshot, runSession, type SessionResult} from '../machine/session.js'
 import {forgetSnapshot, type Snapshot} from '../machine/snapshot.js'
 import {planSessions, type SessionPlan} from '../plan/plan.js'
+import {hasRulesets, keepRuleset, type KeptRuleset, rulesetOf} from '../ruleset/ruleset.js'
 import {exitCodeOf} from '../verdict/exit.js'
 import {type Variant, type VariantRun} from '../verdict/verdict.js'
 import {caseSnapshot} from './machines.js'
@@ -55,6 +56,8 @@ export type PairRecord = {
   livepatches: {name: string; module: string; parameters: Record<string, string>}[]
   /** Each candidate as it was applied. */
   candidates: {name: string; patches: string[]; /** What its diffs do, see series/identity.ts. */ series: string; tree: string}[]
+  /** Each ruleset as it was loaded, that of base first; none where the case is not about rulesets. */
+  rulesets: KeptRuleset[]
   kernel: string
   release: string
   origin: Record<string, string>
@@ -72,6 +75,8 @@ type Pair = {
   runs: Map<string, VariantRun[]>
   /** The kernels of the candidates, by name. */
   patched: Map<string, Promise<Patched>>
+  /** The rulesets of base and of the candidates, by name. */
+  rulesets: Map<string, Promise<KeptRuleset>>
   /** What sessions start from, by kernel. */
   snapshots: Map<string, Promise<Snapshot>>
   notes: Map<string, readonly string[]>
@@ -108,10 +113,10 @@ function pairsOf({targets, repeats, folder}: CompareInput): Pair[] {
   return targets.map(({one, kernel, variants}) => {
     const of = (fixes: readonly {name: string; isFor: boolean}[]) => fixes.filter(({isFor}) => isFor).map(({name}) => name)
     const livepatches = of(one.livepatches.map(({name, kernels}) => ({name, isFor: kernels?.includes(kernel.line) ?? true})))
-    const candidates = of(one.candidates.map(({name, series}) => ({name, isFor: kernel.line in series})))
-    const plan = planSessions({livepatches, candidates, variants, repeats})
+    const candidates = of(one.candidates.map((candidate) => ({name: candidate.name, isFor: isForLine(one, candidate, kernel.line)})))
+    const plan = planSessions({livepatches, candidates, candidateVariant: candidateVariant(one), variants, repeats})
     const pair = {one, kernel, plan, folder: join(folder, one.name, kernel.label.replaceAll(' ', '-'))}
-    return {...pair, runs: new Map(), patched: new Map(), snapshots: new Map(), notes: new Map(), selftests: new Map(), record: recordOf(one, kernel)}
+    return {...pair, runs: new Map(), patched: new Map(), rulesets: new Map(), snapshots: new Map(), notes: new Map(), selftests: new Map(), record: recordOf(one, kernel)}
   })
 }
 
@@ -134,6 +139,7 @@ function recordOf(one: Case, kernel: Kernel): PairRecord {
     parameters: one.reproducer.parameters,
     livepatches: one.livepatches.map(({name, module, parameters}) => ({name, module, parameters})),
     candidates: [],
+    rulesets: [],
     kernel: kernel.label,
     release: kernel.release,
     origin: kernel.origin,
@@ -159,14 +165,15 @@ async function runPlanned(context: Context, pair: Pair, plan: SessionPlan, input
   const evidence = join(pair.folder, `${[livepatch ?? candidate, variants.join('+')].filter(Boolean).join('-')}-${repeat + 1}`)
   await mkdir(evidence, {recursive: true})
   try {
-    const kernel = candidate === undefined ? pair.kernel : (await patch(context, pair, candidate)).kernel
+    const kernel = candidate !== undefined && variants.includes('patched') ? (await patch(context, pair, candidate)).kernel : pair.kernel
+    const ruleset = hasRulesets(pair.one) ? await ruled(context, pair, candidate) : undefined
     const snapshot = await machineOf(context, pair, kernel, input)
     const loadable = livepatch === undefined ? undefined : await build(context, pair, livepatch)
     context.progress(`running ${candidate ? `${candidate}, ` : ''}${variants.join(', ')} (${pair.record.sessions.length} of ${pair.plan.length} sessions done)`)
     const session = async (machine: Snapshot) =>
       await runSession(context, {
         snapshot: machine,
-        job: sessionJob(pair.one, variants, loadable, machine.hardware),
+        job: sessionJob(pair.one, variants, {loadable, ruleset}, machine.hardware),
         limits: sessionLimits(pair.one, variants, machine.hardware),
         evidence,
       })
@@ -178,7 +185,7 @@ async function runPlanned(context: Context, pair: Pair, plan: SessionPlan, input
     for (const variant of variants) addRun(pair, plan, variant, outcomes.get(variant)!)
     const steps = Object.fromEntries(result.steps.map(({name, seconds = 0}) => [name, seconds]))
     pair.record.sessions.push({variants, livepatch: livepatch ?? null, candidate: candidate ?? null, boot: snapshot.seconds.boot, seconds: result.seconds, steps})
-    if (candidate !== undefined && repeat === 0) pair.selftests.set(candidate, await selftest(context, pair, candidate, input))
+    if (candidate !== undefined && variants.includes('patched') && repeat === 0) pair.selftests.set(candidate, await selftest(context, pair, candidate, input))
   } catch (error) {
     giveUp(context, pair, plan, error)
   }
@@ -224,6 +231,24 @@ async function selftest(context: Context, pair: Pair, candidate: string, input: 
   const {kernel: patched, commit} = await patch(context, pair, candidate)
   const machines = {base: await machineOf(context, pair, kernel, input), patched: await machineOf(context, pair, patched, input)}
   return await runSelftests(context, {one, kernel, commit, machines, folder, candidate})
+}
+
+/** The ruleset of a candidate or of base, made and copied into the evidence once for all of its sessions. */
+async function ruled(context: Context, pair: Pair, candidate?: string): Promise<KeptRuleset> {
+  const {one, rulesets, record} = pair
+  const name = candidate ?? 'base'
+  let made = rulesets.get(name)
+  if (!made) {
+    made = rulesetOf(context, one, candidate === undefined ? undefined : candidateOf(one, candidate)).then(async (ruleset) => {
+      const kept = await keepRuleset(ruleset, join(pair.folder, 'rulesets'))
+      const order = ['base', ...one.candidates.map(({name}) => name)]
+      record.rulesets = [...record.rulesets, kept].sort((a, b) => order.indexOf(a.name) - order.indexOf(b.name))
+      if (candidate !== undefined) pair.notes.set(candidate, ruleset.notes)
+      return kept
+    })
+    rulesets.set(name, made)
+  }
+  return await made
 }
 
 /** A snapshot that does not restore is made anew, once for all sessions that start from it. */

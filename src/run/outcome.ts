@@ -8,6 +8,7 @@ import {type SessionResult, type StepResult} from '../machine/session.js'
 import {type Ktap, parseKtap} from '../verdict/ktap.js'
 import {findSplats} from '../verdict/splat.js'
 import {type Variant, type VariantRun} from '../verdict/verdict.js'
+import {RULESET_STEP} from './sessions.js'
 
 /**
  * What a session says about each of its variants: the tests that were
@@ -27,9 +28,9 @@ export async function outcomesOf(
     const variant = variants.find((one) => one === step.name)
     // Of a machine that was lost, the console is what there is: it tells of the step that lost it.
     const log = session.failure === undefined ? await kernelLog(step, evidence) : step === lost ? session.console : ''
-    broken ??= whyBroken(step, livepatch, log)
+    const complaint = await readFile(join(evidence, step.name, 'stderr'), 'utf8').catch(() => '')
+    broken ??= whyBroken(step, livepatch, log) ?? whyNotLoaded(step, complaint)
     if (variant) {
-      const complaint = await readFile(join(evidence, step.name, 'stderr'), 'utf8').catch(() => '')
       runs.set(variant, variantRun(one, step, {log, complaint}, broken ?? missing(step, session)))
       broken = step.status === 'done' ? broken : (broken ?? missing(step, session))
     } else if (step.status === 'unfinished') {
@@ -51,6 +52,12 @@ function whyBroken({name, status, reason}: StepResult, livepatch: Livepatch | un
     return checkTransition(name, livepatch.module, log)
   }
   return undefined
+}
+
+/** A ruleset that does not load is told in nft's own words. */
+export function whyNotLoaded({name, status, exit = 0}: StepResult, complaint: string): string | undefined {
+  if (name !== RULESET_STEP || status !== 'done' || exit === 0) return undefined
+  return lastLines(printable(complaint), 10) || `${RULESET_STEP} ended with exit code ${exit}`
 }
 
 /** When a module is refused, the kernel's log says more than the error code. */

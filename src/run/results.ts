@@ -5,7 +5,7 @@ import {decide, type Variant, type VariantRun, type VerdictName} from '../verdic
 import {type SelftestRow} from './selftests.js'
 
 /** What a variant is with, a livepatch or a candidate: a verdict is about what it claims. */
-export type Fix = {name: string; claims: readonly string[]; expect: Partial<Record<Variant, VerdictName>>}
+export type Fix = {name: string; claims: readonly string[]; expect: {[variant in Variant]?: VerdictName | undefined}}
 
 /** What is judged: a variant on a kernel, with one of the fixes that are proved on it. */
 export type Cell = {kernel: string; variant: Variant; fixes: readonly Fix[]; fix?: Fix | undefined; /** What the reader has to know besides. */ notes?: readonly string[]; /** What the series' own selftests said. */ selftests?: readonly SelftestRow[]}

@@ -25,8 +25,9 @@ vi.mock('../../src/tree/distribution.js', async () => {
   }
 })
 
-const OLD = {name: 'old', kernels: ['6.1', '6.12']} as Case
-const NEW = {name: 'new', kernels: ['6.12', '7.2']} as Case
+const OLD = {name: 'old', tree: 'linux', kernels: ['6.1', '6.12']} as Case
+const NEW = {name: 'new', tree: 'linux', kernels: ['6.12', '7.2']} as Case
+const RULES = {name: 'rules', tree: 'ruleset', kernels: ['6.12']} as Case
 
 type Options = KernelOptions & {variant?: readonly Variant[]}
 
@@ -64,6 +65,15 @@ describe('what cases are run on', () => {
     ['is one with debug sets for all with --debug', {kernel: '7.2', debug: ['kasan'], variant: ['livepatched']}, ['new on built 7.2.7 +kasan: livepatched']],
   ])('%s', async (_, options, expected) => {
     expect(await targets(options)).toEqual(expected)
+  })
+
+  it('is rulesets where the case has those, on stock kernels unless all are built', async () => {
+    expect(await targets({}, [RULES])).toEqual(['rules on debian 6.12: base livepatched reverted ruleset'])
+    expect(await targets({variant: ['base', 'patched', 'ruleset']}, [NEW, RULES])).toEqual([
+      ...['new on debian 6.12: base', 'rules on debian 6.12: base ruleset'],
+      'new on built 6.12.7: base patched',
+    ])
+    expect(await targets({built: true}, [RULES])).toEqual(['rules on built 6.12.7: base livepatched reverted ruleset'])
   })
 
   it('is a source of one\'s own whatever it claims', async () => {

@@ -2,7 +2,7 @@ import {describe, expect, it} from 'vitest'
 import {planSessions, type PlanInput} from '../../src/plan/plan.js'
 import {type Variant} from '../../src/verdict/verdict.js'
 
-const PLAIN: PlanInput = {livepatches: ['fix'], candidates: [], variants: ['base', 'livepatched', 'reverted'], repeats: 1}
+const PLAIN: PlanInput = {livepatches: ['fix'], candidates: [], candidateVariant: 'patched', variants: ['base', 'livepatched', 'reverted'], repeats: 1}
 
 /** The sessions in short: what runs in each, and with which fix. */
 function sessions(input: Partial<PlanInput>): string[] {
@@ -34,12 +34,19 @@ describe('a plan', () => {
   })
 
   it('has livepatches and candidates side by side, a candidate in no session of a livepatch', () => {
-    const plan = planSessions({livepatches: ['fix'], candidates: ['fix'], variants: ['base', 'livepatched', 'reverted', 'patched'], repeats: 1})
+    const plan = planSessions({...PLAIN, candidates: ['fix'], variants: ['base', 'livepatched', 'reverted', 'patched']})
     expect(plan).toEqual([
       {variants: ['base'], repeat: 0},
       {variants: ['livepatched', 'reverted'], livepatch: 'fix', repeat: 0},
       {variants: ['patched'], candidate: 'fix', repeat: 0},
     ])
+  })
+
+  it('gives each candidate that is a ruleset a session of its own, and no kernel', () => {
+    const input = {livepatches: [], candidates: ['saved', 'snat'], candidateVariant: 'ruleset'} as const
+    expect(sessions({...input, variants: ['base', 'livepatched', 'reverted', 'ruleset']})).toEqual(['base', 'ruleset of saved', 'ruleset of snat'])
+    expect(sessions({...input, variants: ['patched']})).toEqual(['base'])
+    expect(sessions({...input, candidateVariant: 'patched', variants: ['ruleset']})).toEqual(['base'])
   })
 
   it('has base alone where no candidate is for the kernel', () => {

@@ -1,0 +1,51 @@
+import {copyFile} from 'node:fs/promises'
+import {join} from 'node:path'
+import {type Candidate, candidateVariant, type Case, RULESET_FORMATS, type RulesetFiles} from '../case/case.js'
+import {type Context} from '../lib/context.js'
+import {CouldNotRun} from '../lib/errors.js'
+import {makeFolder} from '../lib/files.js'
+import {sha256File} from '../lib/hash.js'
+
+/** What a reproducer loads into its router: data, wherever it came from. */
+export type Ruleset = {
+  /** The candidate's name, or `base`. */
+  name: string
+  /** One file a form; the reproducer loads each that there is. */
+  files: RulesetFiles
+  /** What the reader of a verdict has to know of it besides. */
+  notes: string[]
+}
+
+/** A ruleset as a run keeps it: copies of the files, which its sessions load and nobody changes any more. */
+export type KeptRuleset = Ruleset & {sha256: Partial<Record<keyof RulesetFiles, string>>}
+
+/** Whether the reproducer of a case is given a ruleset at all. */
+export function hasRulesets(one: Pick<Case, 'tree'>): boolean {
+  return candidateVariant(one) === 'ruleset'
+}
+
+/**
+ * The ruleset of a candidate; of base where none is named.
+ *
+ * @throws CouldNotRun when it cannot be made, with the reason
+ */
+export async function rulesetOf(_context: Context, one: Case, candidate?: Candidate): Promise<Ruleset> {
+  const files = candidate === undefined ? one.baseRuleset : candidate.ruleset
+  if (files === undefined) throw new CouldNotRun(`patchbench does not render the rulesets of ${one.tree} yet`)
+  return {name: candidate?.name ?? 'base', files, notes: []}
+}
+
+/** Copies a ruleset into a folder, as NAME.nft and its like. */
+export async function keepRuleset(ruleset: Ruleset, folder: string): Promise<KeptRuleset> {
+  await makeFolder(folder)
+  const kept: KeptRuleset = {...ruleset, files: {}, sha256: {}}
+  for (const format of RULESET_FORMATS) {
+    const from = ruleset.files[format]
+    if (from === undefined) continue
+    const path = join(folder, `${ruleset.name}.${format}`)
+    await copyFile(from, path)
+    kept.files[format] = path
+    kept.sha256[format] = await sha256File(path)
+  }
+  return kept
+}
