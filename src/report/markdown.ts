@@ -4,6 +4,8 @@ import {readdir, readFile} from 'node:fs/promises'
 import {basename, join, relative} from 'node:path'
 import {projectPath} from '../lib/project.js'
 import {printable} from '../lib/text.js'
+import {RULESET_FORMATS} from '../case/case.js'
+import {type KeptRuleset} from '../ruleset/ruleset.js'
 import {type Comparison, type PairRecord} from '../run/compare.js'
 import {type Result} from '../run/results.js'
 import {type Variant} from '../verdict/verdict.js'
@@ -65,6 +67,8 @@ async function section(record: PairRecord, all: readonly Result[], run: RunFacts
       statuses: results.map((result) => result.tests[index]!.variant),
     })),
     captures: await capturesOf(folders, results),
+    rulesets: record.rulesets.map((ruleset) => ({name: ruleset.name, forms: formsOf(ruleset, run)})),
+    differences: await rulesetDifferences(record.rulesets),
     ktaps: [
       ...(await Promise.all(results.map(async (result) => await ktapOf(folders, result)))).filter(({text}) => text !== ''),
       ...(await Promise.all(results.filter(({selftests}) => selftests.length > 0).map(selftestKtaps))).flat(),
@@ -79,6 +83,28 @@ async function sessionFolders(evidence: string | undefined): Promise<string[]> {
   return names.sort((a, b) => a.localeCompare(b, 'en', {numeric: true})).map((name) => join(evidence, name))
 }
 
+function formsOf({files, sha256}: KeptRuleset, run: RunFacts) {
+  return RULESET_FORMATS.flatMap((format) => {
+    const path = files[format]
+    return path === undefined ? [] : [{path: relative(run.folder, path), sha256: sha256[format]}]
+  })
+}
+
+/** What each candidate's ruleset changes, a diff a form. */
+async function rulesetDifferences([base, ...others]: readonly KeptRuleset[]) {
+  if (base?.name !== 'base') return []
+  const changed = others.map(async ({name, files}) => {
+    const diffs = RULESET_FORMATS.map(async (format) => {
+      const [from, to] = [base.files[format], files[format]]
+      if (from === undefined || to === undefined) return ''
+      const texts = await Promise.all([from, to].map(async (path) => await readFile(path, 'utf8')))
+      return createTwoFilesPatch(`base.${format}`, `${name}.${format}`, texts[0]!, texts[1]!).split('\n').slice(1).join('\n')
+    })
+    return {name, text: excerpt((await Promise.all(diffs)).join(''))}
+  })
+  return await Promise.all(changed)
+}
+
 /** The packets of the symptom (symptom*.txt), on base and with the first fix. */
 async function capturesOf(folders: readonly string[], results: readonly Result[]) {
   const fixed = results.find(({candidate}) => candidate !== null)
@@ -88,7 +114,7 @@ async function capturesOf(folders: readonly string[], results: readonly Result[]
       const base = await evidenceText(folders, 'base', null, name)
       const variant = fixed ? await evidenceText(folders, fixed.variant, fixed.candidate, name) : ''
       const difference = base && variant ? captureDifference(base, variant, fixed!.variant) : ''
-      return {name: name.replace(/\.txt$/, ''), fix: fixed && `${fixed.variant}, ${fixed.candidate}`, base: excerpt(base), variant: excerpt(variant), difference: excerpt(difference)}
+      return {name: name.replace(/\.txt$/, ''), fix: fixed && titleOf(fixed), base: excerpt(base), variant: excerpt(variant), difference: excerpt(difference)}
     }),
   )
 }
@@ -109,9 +135,12 @@ function excerpt(text: string): string {
   return [...lines.slice(0, EXCERPT), `... and ${lines.length - EXCERPT} more lines in the evidence`].join('\n')
 }
 
-async function ktapOf(folders: readonly string[], {variant, candidate}: Result) {
-  const title = candidate ? `${variant}, ${candidate}` : variant
-  return {variant: title, text: await evidenceText(folders, variant, candidate, 'ktap')}
+async function ktapOf(folders: readonly string[], result: Result) {
+  return {variant: titleOf(result), text: await evidenceText(folders, result.variant, result.candidate, 'ktap')}
+}
+
+function titleOf({variant, candidate}: Result): string {
+  return candidate ? `${variant}, ${candidate}` : variant
 }
 
 /** What the selftests that a series brings printed, on base and on its kernel. */
@@ -128,7 +157,8 @@ async function selftestKtaps({candidate, evidence}: Result) {
 /** A file of the first session that ran this variant of this fix; empty where there is none. */
 async function evidenceText(folders: readonly string[], variant: Variant, candidate: string | null, file: string): Promise<string> {
   for (const folder of folders) {
-    if (candidate && !basename(folder).startsWith(`${candidate}-`)) continue
+    // CANDIDATE-VARIANTS-REPEAT: one name may be the start of another.
+    if (candidate && basename(folder).replace(/-[a-z+]+-\d+$/, '') !== candidate) continue
     const text = await readFile(join(folder, variant, file), 'utf8').catch(() => undefined)
     if (text !== undefined) return text
   }

@@ -4,6 +4,7 @@ import {describe, expect, it} from 'vitest'
 import {comparisonMarkdown, type RunFacts} from '../../src/report/markdown.js'
 import {type PairRecord} from '../../src/run/compare.js'
 import {type Result} from '../../src/run/results.js'
+import {type KeptRuleset} from '../../src/ruleset/ruleset.js'
 import {FIXED, RECORD} from '../support/results.js'
 import {scratch} from '../support/scratch.js'
 
@@ -68,13 +69,48 @@ describe('a report', () => {
     const missed: Result = {...FIXED[1]!, verdict: 'not-fixed', reasons: ["the symptom 'a|b' still shows", 'a second\nreason']}
     const text = await report([FIXED[0]!, missed])
     expect(text).toContain('# patchbench: 1 of 2 verdicts as expected')
-    expect(text).toContain("- livepatched: the symptom 'a\\|b' still shows")
-    expect(text).toContain('- livepatched: a second reason')
+    expect(text).toContain("- livepatched, input: the symptom 'a\\|b' still shows")
+    expect(text).toContain('- livepatched, input: a second reason')
   })
 
   it('says of a symptom that it is not claimed', async () => {
     const results = FIXED.map((result) => ({...result, tests: result.tests.map((test) => (test.role === 'symptom' ? {...test, claimed: false} : test))}))
     expect(await report(results)).toContain('| one-copy | symptom, not claimed |')
+  })
+})
+
+describe('a report on rulesets', () => {
+  const ruleset = async (name: string, text: string): Promise<KeptRuleset> => {
+    const path = join(await scratch(), `${name}.nft`)
+    await writeFile(path, text)
+    return {name, files: {nft: path}, sha256: {nft: `sum of ${name}`}, notes: []}
+  }
+
+  it('names them, and says what each candidate changes', async () => {
+    const [base, saved] = [await ruleset('base', 'table inet a {\n}\n'), await ruleset('saved', 'table inet b {\n}\n')]
+    const cell: Result = {...FIXED[1]!, variant: 'ruleset', candidate: 'saved'}
+    const text = await report([FIXED[0]!, cell], {...RECORD, livepatches: [], rulesets: [base, saved]})
+    expect(text).toMatch(/- ruleset base: \[.*base\.nft\]\(<.*base\.nft>\), SHA-256 `sum of base`\n/)
+    expect(text).toMatch(/- ruleset saved: .*saved\.nft.*`sum of saved`\n/)
+    const difference = text.slice(text.indexOf('### Ruleset saved'))
+    expect(difference).toContain('--- base.nft\n+++ saved.nft\n')
+    expect(difference).toContain('-table inet a {\n+table inet b {\n')
+    expect(text.match(/### Ruleset/g)).toHaveLength(1)
+  })
+
+  it('has no difference where base was not made', async () => {
+    expect(await report(FIXED, {...RECORD, rulesets: [await ruleset('saved', '')]})).not.toContain('### Ruleset')
+  })
+
+  it('has the packets of the first candidate, and not those of one whose name starts alike', async () => {
+    const results = await evidence({
+      'base-1/base/symptom.txt': frame('06:00:00.000001', '02:00:00:00:00:01', 5),
+      'save-all-ruleset-1/ruleset/symptom.txt': frame('06:00:00.000001', '02:00:00:00:00:01', 3),
+      'save-ruleset-1/ruleset/symptom.txt': frame('06:00:00.000001', '02:00:00:00:00:01', 4),
+    })
+    const text = await report([results[0]!, {...results[1]!, variant: 'ruleset', candidate: 'save'}])
+    expect(text).toMatch(/\nWith ruleset, save:\n\n```\n.*ttl 4/)
+    expect(text).not.toContain('ttl 3')
   })
 })
 

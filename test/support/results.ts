@@ -39,6 +39,7 @@ export const RECORD: PairRecord = {
   parameters: {queries: '4'},
   livepatches: [{name: 'input', module: 'livepatch_one', parameters: {enable: '1'}}],
   candidates: [],
+  rulesets: [],
   kernel: 'debian 6.12.90',
   release: '6.12.90+deb12-amd64',
   origin: {'linux-image-6.12.90+deb12-amd64-unsigned': '6.12.90-1~bpo12+1 sha256:00ff'},
