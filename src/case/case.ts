@@ -15,6 +15,9 @@ export const RULESET_FORMATS = ['nft', 'iptables', 'ip6tables'] as const
 /** The files of a ruleset by their form; one that has several is loaded from each. */
 export type RulesetFiles = Partial<Record<(typeof RULESET_FORMATS)[number], string>>
 
+/** What a traced session records at a function. */
+export type Probe = CaseFile['probes'][number]
+
 /** One fix of a case as a patch series, or as a ruleset. */
 export type Candidate = Omit<CaseFile['candidates'][number], 'claims'> & {
   claims: string[]
@@ -124,7 +127,9 @@ function lineAt(path: readonly (string | number)[], document: Document, lines: L
 }
 
 /** What the schema cannot say: names are unique, and claims are symptoms. */
-function checkTests({tree, symptoms, controls, livepatches, candidates}: CaseFile, file: string): void {
+function checkTests({tree, symptoms, controls, livepatches, candidates, probes}: CaseFile, file: string): void {
+  const probe = namedTwice(probes)
+  if (probe) throw new InputError(`${file}: the probe '${probe}' is named twice`)
   const test = namedTwice([...symptoms, ...controls])
   if (test) throw new InputError(`${file}: the test '${test}' is named twice; a name belongs to one symptom or one control`)
   checkFixes('livepatch', livepatches, symptoms, file)

@@ -44,6 +44,37 @@ const candidate = z.strictObject({
   expect: z.strictObject({patched: verdict.optional(), ruleset: verdict.optional()}),
 })
 
+const symbol = z.string().regex(/^[A-Za-z_][\w.]*$/, 'expected the name of a kernel function')
+
+/** What kprobe-event syntax needs no blank, comment or second line for, with `{struct.member+struct.member}` as an offset. */
+const fetchArgument = z
+  .string()
+  .max(200, 'expected 200 characters at the most')
+  .regex(/^[^\s#;{}]*(?:\{\w+(?:\.\w+(?:\[\d+\])*)+(?:\+\w+(?:\.\w+(?:\[\d+\])*)+)*\}[^\s#;{}]*)*$/, "expected a fetch argument of a kprobe event, like '+{sk_buff.mark}($arg1):u32'")
+  .regex(/^[\x21-\x7e]+$/, 'expected plain ASCII')
+
+const probe = z.strictObject({
+  /** What the report calls it. */
+  name: z.string().regex(/^[a-z][a-z0-9_]{0,30}$/, 'expected up to 31 small letters, digits and underscores'),
+  /** The function; of several, the first that the kernel has. */
+  function: z.union([symbol.transform((one) => [one]), z.array(symbol).min(1, 'expected at least one').max(8, 'expected eight at the most')]),
+  /** The module that the function belongs to, where it is none of the image. */
+  module: z.string().regex(/^[a-z0-9_]+$/, 'expected a module name as in /proc/modules: small letters, digits and underscores').optional(),
+  /** What is read when it fires, by name (Documentation/trace/kprobetrace.rst, FETCHARGS). */
+  fetch: z.record(z.string().regex(/^[a-z_][a-z0-9_]{0,30}$/, 'expected small letters, digits and underscores'), fetchArgument).default({}),
+  /** Which hits are recorded, in terms of what is fetched (Documentation/trace/events.rst, 5). */
+  filter: z
+    .string()
+    .regex(/^[\x20-\x7e]{1,200}$/, 'expected one line of plain ASCII, 200 characters at the most')
+    .optional(),
+  /** Whether the way to it is recorded. */
+  stack: z.boolean().default(false),
+  /** Whether it fires when the function returns; $retval is there then. */
+  return: z.boolean().default(false),
+  /** Whether kernels that do not have it are nothing to tell of. */
+  optional: z.boolean().default(false),
+})
+
 /** case.yaml: what there is to prove, and with what. */
 export const caseSchema = z.strictObject({
   schema: z.literal(1),
@@ -70,6 +101,8 @@ export const caseSchema = z.strictObject({
   livepatches: z.array(livepatch).default([]),
   /** For rulesets: the devices that have to be there when one is loaded, as a flowtable's have. */
   ruleset: z.strictObject({devices: z.array(device)}).optional(),
+  /** What a traced session records. */
+  probes: z.array(probe).max(32, 'expected 32 at the most').default([]),
   /** A kconfig fragment beside case.yaml, for kernels that are built for this case. */
   kconfig: z.string().optional(),
 })

@@ -72,6 +72,7 @@ describe('a good case.yaml', () => {
       symptoms: [{name: 'one-copy', about: 'one copy on the wire'}, {name: 'two-copies', about: 'two of them'}],
       controls: [{name: 'delivered', about: 'the receiver gets it'}],
       candidates: [],
+      probes: [],
       livepatches: [
         {
           name: 'input',
@@ -141,6 +142,58 @@ describe('a case with candidates', () => {
   it('may have a candidate and a livepatch of one name', () => {
     const {candidates, livepatches} = parseCase(GOOD + CANDIDATES.replace('name: revised', 'name: input'), 'case.yaml')
     expect(candidates[0]?.name).toBe(livepatches[0]?.name)
+  })
+})
+
+const PROBES = `probes:
+  - name: enqueue
+    function: enqueue_to_backlog
+    fetch:
+      flags: +{sk_buff.cb+inet_skb_parm.flags}($arg1):x16
+      source: +{nf_conn.tuplehash[0].tuple.src.u3.ip}($arg1):u8[4]
+    filter: flags & 1
+    stack: true
+  - name: dropped
+    function: [f, f.isra.0]
+    module: nf_nat
+    return: true
+    optional: true
+`
+
+describe('a case with probes', () => {
+  it('is read, with what is left out filled in', () => {
+    expect(parseCase(GOOD + PROBES, 'case.yaml').probes).toEqual([
+      {
+        name: 'enqueue',
+        function: ['enqueue_to_backlog'],
+        fetch: {flags: '+{sk_buff.cb+inet_skb_parm.flags}($arg1):x16', source: '+{nf_conn.tuplehash[0].tuple.src.u3.ip}($arg1):u8[4]'},
+        filter: 'flags & 1',
+        ...{stack: true, return: false, optional: false},
+      },
+      {name: 'dropped', function: ['f', 'f.isra.0'], module: 'nf_nat', fetch: {}, stack: false, return: true, optional: true},
+    ])
+  })
+
+  it.each<[what: string, from: string, to: string, words: string]>([
+    ['a name that is no event\'s', 'name: enqueue', 'name: en/queue', 'probes.0.name: expected up to 31 small letters'],
+    ['a name for two', 'name: dropped', 'name: enqueue', "the probe 'enqueue' is named twice"],
+    ['a second command in a function', 'enqueue_to_backlog', '"f\\np:x g"', 'probes.0.function'],
+    ['an offset in a function', 'enqueue_to_backlog', 'f+0x10', 'probes.0.function'],
+    ['no function', '[f, f.isra.0]', '[]', 'probes.1.function'],
+    ['a module that is a path', 'nf_nat', '../nf_nat', 'probes.1.module: expected a module name'],
+    ['a second argument in one', '($arg1):x16', '($arg1):x16 b=$arg2', 'probes.0.fetch.flags: expected a fetch argument'],
+    ['a second command in an argument', '+{sk_buff.cb+inet_skb_parm.flags}($arg1):x16', '"$arg1\\n-:x"', 'probes.0.fetch.flags: expected a fetch argument'],
+    ['C in a member', 'sk_buff.cb+', 'sk_buff.cb)+sizeof(int+', 'probes.0.fetch.flags: expected a fetch argument'],
+    ['a structure alone', '{sk_buff.cb+inet_skb_parm.flags}', '{sk_buff}', 'probes.0.fetch.flags: expected a fetch argument'],
+    ['braces that stay open', '{sk_buff.cb+inet_skb_parm.flags}', '{sk_buff.cb', 'probes.0.fetch.flags: expected a fetch argument'],
+    ['a field that is no name', 'flags: +', 'fl-ags: +', 'probes.0.fetch'],
+    ['a second line in a filter', 'flags & 1', '"flags & 1\\nstacktrace"', 'probes.0.filter: expected one line'],
+    ['an unknown key', 'stack: true', 'stacks: true', "probes.0: 'stacks' is no key"],
+  ])('is refused for %s', (_, from, to, words) => {
+    expect(PROBES).toContain(from)
+    const message = complaint(GOOD + PROBES.replace(from, () => to))
+    expect(message).toMatch(/^patches\/one\/case\.yaml(:\d+)?: /)
+    expect(message).toContain(words)
   })
 })
 
