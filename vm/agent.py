@@ -33,6 +33,7 @@ import traceback
 
 sys.path.insert(0, "/patchbench/lib")
 import lab  # noqa: F401  imported here so that the snapshot holds it warm
+import probes
 
 JOB = "/run/job"
 EVIDENCE = "/run/evidence"
@@ -222,7 +223,13 @@ def modprobe(step, folder, say):
 
 
 def reproduce(step, folder, say):
-    """Runs the reproducer; its KTAP goes to the evidence and, line by line, to the host."""
+    """Runs the reproducer, with the probes that the step has; its KTAP goes to the evidence and, line by line, to the host."""
+    environment = dict(step["environment"])
+    with probes.recorded(step.get("probes"), folder, environment):
+        return run_to_end(step | {"environment": environment}, folder, say)
+
+
+def run_to_end(step, folder, say):
     read_end, write_end = os.pipe()
     child = os.fork()
     if child == 0:

@@ -6,10 +6,21 @@ import {create} from 'tar'
 /** What a machine does, step by step; vm/agent.py has an operation for each. */
 export type Step =
   | {op: 'modprobe'; name: string; modules: readonly string[]}
-  | {op: 'reproduce'; name: string; program: string; environment: Record<string, string>; deadline?: number}
+  | {op: 'reproduce'; name: string; program: string; environment: Record<string, string>; deadline?: number; probes?: readonly GuestProbe[]}
   | {op: 'load'; name: string; module: string; livepatch: string; parameters: readonly string[]; deadline: number}
   | {op: 'unload'; name: string; livepatch: string; deadline: number}
   | {op: 'shell'; name: string; environment: Record<string, string>; rows: number; columns: number}
+
+/** A probe as vm/lib/probes.py installs it: every offset is a number, and each fetch argument has its name. */
+export type GuestProbe = {
+  name: string
+  functions: readonly string[]
+  module: string | null
+  fetch: readonly string[]
+  filter: string | null
+  stack: boolean
+  return: boolean
+}
 
 export type Job = {
   steps: readonly Step[]

@@ -68,6 +68,14 @@ def wait_for(condition, seconds=5):
         time.sleep(0.005)
 
 
+def mark(text):
+    """Puts a line into the trace, where there is one (Documentation/trace/ftrace.rst, trace_marker)."""
+    path = os.environ.get("PATCHBENCH_TRACE_MARKER")
+    if path:
+        with open(path, "w") as marker:
+            marker.write(text)
+
+
 class Ktap:
     """Prints KTAP (Documentation/dev-tools/ktap.rst); each test is preceded by what was observed."""
 
@@ -91,6 +99,7 @@ class Ktap:
         self.number += 1
         lines = [] if observed is None else [f"# {line}" for line in str(observed).splitlines()]
         print("\n".join([*lines, f"{word} {self.number} {name}"]), flush=True)
+        mark(f"{word} {self.number} {name}")
 
 
 class Lab:
@@ -165,6 +174,20 @@ class Namespace:
             process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
         self.processes.append(process)
         return process
+
+    def conntrack_events(self, name=None):
+        """Leaves what connection tracking does from now on as NAME.conntrack of the evidence (conntrack -E -o timestamp)."""
+        with open(_evidence(f"{name or self.name}.conntrack"), "wb") as file, self():
+            process = subprocess.Popen(["conntrack", "-E", "-o", "timestamp"], stdin=subprocess.DEVNULL, stdout=file)
+        self.processes.append(process)
+
+        def listens():
+            # NETLINK_NETFILTER is 12; its groups are those of the events.
+            with open(f"/proc/{process.pid}/net/netlink") as sockets:
+                return any(line.split()[1] == "12" and int(line.split()[3], 16) for line in list(sockets)[1:])
+
+        if not wait_for(listens):
+            raise RuntimeError(f"conntrack -E in {self.name} does not listen")
 
     def nft(self, ruleset):
         return self.run("nft", "-f", "-", input=ruleset)
