@@ -1,0 +1,104 @@
+import {z} from 'zod'
+import {printable} from '../lib/text.js'
+import {type TraceEvent} from './events.js'
+import {type FoldedStack, foldStacks} from './stacks.js'
+import {clockOf, type ConntrackEvent, timeline, type TimelineEntry, type TraceClock} from './timeline.js'
+import {type Packet} from './packets.js'
+
+/** How many entries of a timeline are kept in a result; the evidence holds all of them. */
+const ENTRIES = 2000
+
+/** What a traced session of a cell left. It says nothing about the verdict. */
+export type Trace = {
+  /** The folder with the raw trace and the captures, by the run's. */
+  evidence: string
+  /** What could not be recorded and why, and what a reader has to know, a sentence each. */
+  notes: string[]
+  /** null where nothing was traced. */
+  clock: TraceClock | null
+  probes: TracedProbe[]
+  stacks: FoldedStack[]
+  timeline: TimelineEntry[]
+}
+
+export type TracedProbe = {
+  name: string
+  /** The function that it is on. */
+  function: string
+  return: boolean
+  /** Its definition, as kprobe_events shows it. */
+  event: string
+  hits: number
+}
+
+const offset = z.object({ahead: z.number(), uncertainty: z.number()})
+const words = z.string().max(4000).transform(printable)
+
+/** trace.json of vm/lib/probes.py. */
+const aboutSchema = z.object({
+  clock: z.object({name: words, before: offset, after: offset.optional()}).nullable(),
+  notes: z.array(words).max(100),
+  probes: z
+    .array(
+      z.object({
+        name: words,
+        stack: z.boolean(),
+        return: z.boolean(),
+        function: words.optional(),
+        event: words.optional(),
+        passed_over: z.array(words).max(10).default([]),
+        missed: z.number().optional(),
+        error: words.optional(),
+      }),
+    )
+    .max(100),
+  lost: z.number().default(0),
+  cut: z.boolean().default(false),
+})
+
+export type AboutTrace = z.infer<typeof aboutSchema>
+
+/** What the guest says about its trace; undefined when that is nothing of the kind. */
+export function parseAbout(text: string): AboutTrace | undefined {
+  try {
+    return aboutSchema.parse(JSON.parse(text))
+  } catch {
+    return undefined
+  }
+}
+
+export type TraceInput = {
+  about: AboutTrace
+  events: readonly TraceEvent[]
+  packets: readonly (Packet & {capture: string})[]
+  conntrack: readonly ConntrackEvent[]
+  /** Probes that a kernel need not have. */
+  optional: readonly string[]
+}
+
+/** A trace from what the guest left. */
+export function traceOf({about, events, packets, conntrack, optional}: TraceInput): Omit<Trace, 'evidence'> {
+  const functions = new Map(about.probes.flatMap(({name, function: on}) => (on === undefined ? [] : [[name, on] as const])))
+  const probes = about.probes.flatMap((probe) => {
+    const {name, function: on, event} = probe
+    if (on === undefined || event === undefined) return []
+    return [{name, function: on, return: probe.return, event, hits: events.filter((one) => one.name === name).length}]
+  })
+  const clock = about.clock && clockOf(about.clock.name, about.clock.before, about.clock.after ?? about.clock.before)
+  const whole = clock ? timeline(events, clock, packets, conntrack) : []
+  const silent = probes.filter(({hits}) => hits === 0).map(({name, function: on}) => `the probe ${name} never fired: nothing called ${on} itself (the compiler may have put its code into its callers), or the filter left all out`)
+  const notes = [...notesOf(about, optional), ...silent]
+  if (whole.length > ENTRIES) notes.push(`the timeline has ${whole.length} entries; the first ${ENTRIES} are here, the others in the evidence`)
+  const entries = whole.slice(0, ENTRIES).map((entry) => ({...entry, name: printable(entry.name), text: printable(entry.text)}))
+  const stacks = foldStacks(events, functions).map((stack) => ({...stack, folded: printable(stack.folded), frames: stack.frames.map(printable)}))
+  return {notes, clock, probes, stacks, timeline: entries}
+}
+
+function notesOf({notes, probes, lost, cut}: AboutTrace, optional: readonly string[]): string[] {
+  const missing = probes.flatMap(({name, error}) => (error === undefined || optional.includes(name) ? [] : [`the probe ${name} was not installed: ${error}`]))
+  const others = probes.flatMap(({name, function: on, passed_over: before}) => (on === undefined || before.length === 0 ? [] : [`the probe ${name} is on ${on}: ${before.join('; ')}`]))
+  const missed = probes.flatMap(({name, missed: count = 0}) => (count > 0 ? [`the kernel missed ${count} hits of the probe ${name}`] : []))
+  const full = lost > 0 ? [`${lost} events found no room in the trace: a filter makes them fewer`] : []
+  const short = cut ? ['the trace is longer than what is kept of it: a filter makes it shorter'] : []
+  return [...notes, ...missing, ...others, ...missed, ...full, ...short]
+}
