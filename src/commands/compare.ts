@@ -26,6 +26,7 @@ export type CompareOptions = KernelOptions & {
   candidate?: string[]
   repeat: number
   jobs?: number
+  trace: boolean
   keepGoing: boolean
   accel: Accelerator | 'auto'
   root?: string
@@ -54,6 +55,7 @@ export async function compareCommand(
     targets,
     repeats: options.repeat,
     jobs: options.jobs ?? availableParallelism(),
+    trace: options.trace,
     keepGoing: options.keepGoing,
     accelerator,
     ...(options.root ? {rootTar: resolve(options.root)} : {}),

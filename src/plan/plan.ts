@@ -8,6 +8,8 @@ export type SessionPlan = {
   /** The candidate whose kernel the session boots, or whose ruleset it loads. */
   candidate?: string
   repeat: number
+  /** Whether the session records the case's probes. It is run besides, and no verdict is drawn from it. */
+  traced?: true
 }
 
 export type PlanInput = {
@@ -18,6 +20,8 @@ export type PlanInput = {
   candidateVariant: 'patched' | 'ruleset'
   variants: readonly Variant[]
   repeats: number
+  /** Whether there is a traced session of each variant, but of `reverted`, whose code is base's. */
+  trace: boolean
 }
 
 /**
@@ -25,15 +29,20 @@ export type PlanInput = {
  * livepatch is loaded, run, unloaded and run again in another, so that nothing
  * of a livepatch can have touched base; each candidate is a kernel of its own, or
  * a ruleset for a machine of its own.
- * Base is always run: without it no verdict.
+ * Base is always run: without it no verdict. Traced sessions come last.
  */
-export function planSessions({livepatches, candidates, candidateVariant, variants, repeats}: PlanInput): SessionPlan[] {
+export function planSessions(input: PlanInput): SessionPlan[] {
+  const repeats = Array.from({length: input.repeats}, (_, repeat) => sessionsOf(input, input.variants).map((session) => ({...session, repeat})))
+  if (!input.trace) return repeats.flat()
+  const traced = sessionsOf(input, input.variants.filter((variant) => variant !== 'reverted'))
+  return [...repeats.flat(), ...traced.map((session) => ({...session, repeat: 0, traced: true as const}))]
+}
+
+function sessionsOf({livepatches, candidates, candidateVariant}: PlanInput, variants: readonly Variant[]): Omit<SessionPlan, 'repeat'>[] {
   const live = (['livepatched', 'reverted'] as const).filter((variant) => variants.includes(variant))
-  const sessions: SessionPlan[] = []
-  for (let repeat = 0; repeat < repeats; repeat++) {
-    sessions.push({variants: ['base'], repeat})
-    if (live.length > 0) sessions.push(...livepatches.map((livepatch) => ({variants: live, livepatch, repeat})))
-    if (variants.includes(candidateVariant)) sessions.push(...candidates.map((candidate) => ({variants: [candidateVariant], candidate, repeat})))
-  }
-  return sessions
+  return [
+    {variants: ['base']},
+    ...(live.length > 0 ? livepatches.map((livepatch) => ({variants: live, livepatch})) : []),
+    ...(variants.includes(candidateVariant) ? candidates.map((candidate) => ({variants: [candidateVariant], candidate})) : []),
+  ]
 }

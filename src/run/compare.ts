@@ -13,6 +13,7 @@ import {BadSnapshot, runSession, type SessionResult} from '../machine/session.js
 import {forgetSnapshot, type Snapshot} from '../machine/snapshot.js'
 import {planSessions, type SessionPlan} from '../plan/plan.js'
 import {hasRulesets, keepRuleset, type KeptRuleset, rulesetOf} from '../ruleset/ruleset.js'
+import {type Trace} from '../trace/trace.js'
 import {exitCodeOf} from '../verdict/exit.js'
 import {type Variant, type VariantRun} from '../verdict/verdict.js'
 import {caseSnapshot} from './machines.js'
@@ -21,6 +22,7 @@ import {type Patched, patchedWith} from './patched.js'
 import {type Fix, type Result, resultOf} from './results.js'
 import {runSelftests, type SelftestRow} from './selftests.js'
 import {type Loadable, sessionJob, sessionLimits} from './sessions.js'
+import {differences, prepareProbes, readTrace, untraced} from './traced.js'
 
 /** A case, a kernel and the variants that are run on it; `patched` needs one that is built from a source. */
 export type Target = {one: Case; kernel: Kernel | BuiltKernel; variants: readonly Variant[]}
@@ -30,6 +32,8 @@ export type CompareInput = {
   repeats: number
   /** How many machines run side by side. */
   jobs: number
+  /** Whether probes are recorded, in sessions of their own. */
+  trace: boolean
   /** Whether the other cases are run when one is not as expected. */
   keepGoing: boolean
   accelerator: Accelerator
@@ -63,7 +67,7 @@ export type PairRecord = {
   origin: Record<string, string>
   /** The modules that were loaded, by the livepatch's name. */
   modules: Record<string, LivepatchModule>
-  sessions: {variants: readonly Variant[]; livepatch: string | null; candidate: string | null; /** What booting its machine took, s; often in an earlier run. */ boot: number; seconds: SessionResult['seconds']; steps: Record<string, number>}[]
+  sessions: {variants: readonly Variant[]; livepatch: string | null; candidate: string | null; traced: boolean; /** What booting its machine took, s; often in an earlier run. */ boot: number; seconds: SessionResult['seconds']; steps: Record<string, number>}[]
 }
 
 /** A case on a kernel, and what came of its sessions so far. */
@@ -73,6 +77,8 @@ type Pair = {
   plan: SessionPlan[]
   folder: string
   runs: Map<string, VariantRun[]>
+  /** What the traced sessions left, by cell; notes on them are made when all runs are there. */
+  traces: Map<string, {run: VariantRun; trace: Trace}>
   /** The kernels of the candidates, by name. */
   patched: Map<string, Promise<Patched>>
   /** The rulesets of base and of the candidates, by name. */
@@ -109,14 +115,14 @@ async function runUntilMissed(context: Context, pairs: Pair[], task: (pair: Pair
   }
 }
 
-function pairsOf({targets, repeats, folder}: CompareInput): Pair[] {
+function pairsOf({targets, repeats, trace, folder}: CompareInput): Pair[] {
   return targets.map(({one, kernel, variants}) => {
     const of = (fixes: readonly {name: string; isFor: boolean}[]) => fixes.filter(({isFor}) => isFor).map(({name}) => name)
     const livepatches = of(one.livepatches.map(({name, kernels}) => ({name, isFor: kernels?.includes(kernel.line) ?? true})))
     const candidates = of(one.candidates.map((candidate) => ({name: candidate.name, isFor: isForLine(one, candidate, kernel.line)})))
-    const plan = planSessions({livepatches, candidates, candidateVariant: candidateVariant(one), variants, repeats})
+    const plan = planSessions({livepatches, candidates, candidateVariant: candidateVariant(one), variants, repeats, trace: trace && one.probes.length > 0})
     const pair = {one, kernel, plan, folder: join(folder, one.name, kernel.label.replaceAll(' ', '-'))}
-    return {...pair, runs: new Map(), patched: new Map(), rulesets: new Map(), snapshots: new Map(), notes: new Map(), selftests: new Map(), record: recordOf(one, kernel)}
+    return {...pair, runs: new Map(), traces: new Map(), patched: new Map(), rulesets: new Map(), snapshots: new Map(), notes: new Map(), selftests: new Map(), record: recordOf(one, kernel)}
   })
 }
 
@@ -161,19 +167,21 @@ async function runPair(context: Context, pair: Pair, input: CompareInput, limit:
 
 /** Runs one planned session; a failure of the machinery becomes part of its variants' runs. */
 async function runPlanned(context: Context, pair: Pair, plan: SessionPlan, input: CompareInput, remade: Map<string, Promise<Snapshot>>): Promise<void> {
-  const {variants, livepatch, candidate, repeat} = plan
-  const evidence = join(pair.folder, `${[livepatch ?? candidate, variants.join('+')].filter(Boolean).join('-')}-${repeat + 1}`)
+  const {variants, livepatch, candidate, repeat, traced = false} = plan
+  const evidence = join(pair.folder, `${[livepatch ?? candidate, variants.join('+')].filter(Boolean).join('-')}-${traced ? 'traced' : repeat + 1}`)
   await mkdir(evidence, {recursive: true})
   try {
     const kernel = candidate !== undefined && variants.includes('patched') ? (await patch(context, pair, candidate)).kernel : pair.kernel
     const ruleset = hasRulesets(pair.one) ? await ruled(context, pair, candidate) : undefined
     const snapshot = await machineOf(context, pair, kernel, input)
     const loadable = livepatch === undefined ? undefined : await build(context, pair, livepatch)
-    context.progress(`running ${candidate ? `${candidate}, ` : ''}${variants.join(', ')} (${pair.record.sessions.length} of ${pair.plan.length} sessions done)`)
+    const {probes, notes} = traced ? await prepareProbes(context, pair.one, kernel) : {probes: [], notes: []}
+    if (traced && probes.length === 0) return leaveUntraced(pair, plan, notes)
+    context.progress(`${traced ? 'tracing' : 'running'} ${candidate ? `${candidate}, ` : ''}${variants.join(', ')} (${pair.record.sessions.length} of ${pair.plan.length} sessions done)`)
     const session = async (machine: Snapshot) =>
       await runSession(context, {
         snapshot: machine,
-        job: sessionJob(pair.one, variants, {loadable, ruleset}, machine.hardware),
+        job: sessionJob(pair.one, variants, {loadable, ruleset, probes}, machine.hardware),
         limits: sessionLimits(pair.one, variants, machine.hardware),
         evidence,
       })
@@ -182,10 +190,14 @@ async function runPlanned(context: Context, pair: Pair, plan: SessionPlan, input
       return await session(await remake(context, snapshot, remade, async () => await caseSnapshot(context, pair.one, kernel, input)))
     })
     const outcomes = await outcomesOf(pair.one, loadable?.livepatch, variants, result, evidence)
-    for (const variant of variants) addRun(pair, plan, variant, outcomes.get(variant)!)
+    for (const variant of variants) {
+      const run = outcomes.get(variant)!
+      if (traced) pair.traces.set(cellKey(variant, plan), {run, trace: await readTrace(pair.one, evidence, variant, notes)})
+      else addRun(pair, plan, variant, run)
+    }
     const steps = Object.fromEntries(result.steps.map(({name, seconds = 0}) => [name, seconds]))
-    pair.record.sessions.push({variants, livepatch: livepatch ?? null, candidate: candidate ?? null, boot: snapshot.seconds.boot, seconds: result.seconds, steps})
-    if (candidate !== undefined && variants.includes('patched') && repeat === 0) pair.selftests.set(candidate, await selftest(context, pair, candidate, input))
+    pair.record.sessions.push({variants, livepatch: livepatch ?? null, candidate: candidate ?? null, traced, boot: snapshot.seconds.boot, seconds: result.seconds, steps})
+    if (candidate !== undefined && variants.includes('patched') && repeat === 0 && !traced) pair.selftests.set(candidate, await selftest(context, pair, candidate, input))
   } catch (error) {
     giveUp(context, pair, plan, error)
   }
@@ -274,12 +286,19 @@ function addRun(pair: Pair, plan: SessionPlan, variant: Variant, run: VariantRun
   pair.runs.set(cellKey(variant, plan), [...runsOf(pair, variant, plan), run])
 }
 
+/** A traced session that would record nothing is not run. */
+function leaveUntraced(pair: Pair, plan: SessionPlan, notes: string[], run: VariantRun = {tests: [], splats: []}): void {
+  for (const variant of plan.variants) pair.traces.set(cellKey(variant, plan), {run, trace: untraced(notes)})
+}
+
 /** What the machinery could not do is the runs' failure; anything else is not ours to explain. */
 function giveUp(context: Context, pair: Pair, plan: SessionPlan, error: unknown): void {
   context.signal.throwIfAborted()
   if (!(error instanceof CouldNotRun)) throw error
   const failure = error.detail ? `${error.message}\n${error.detail}` : error.message
-  for (const variant of plan.variants) addRun(pair, plan, variant, {tests: [], splats: [], failure})
+  const run = {tests: [], splats: [], failure}
+  if (plan.traced) leaveUntraced(pair, plan, [], run)
+  else for (const variant of plan.variants) addRun(pair, plan, variant, run)
 }
 
 function resultsOf(pair: Pair): Result[] {
@@ -287,11 +306,15 @@ function resultsOf(pair: Pair): Result[] {
   const base = runsOf(pair, 'base')
   const fixes = plan.flatMap((session) => fixOf(one, session) ?? [])
   return plan
-    .filter(({repeat}) => repeat === 0)
+    .filter(({repeat, traced}) => repeat === 0 && !traced)
     .flatMap((session) =>
       session.variants.map((variant) => {
         const cell = {kernel: kernel.label, variant, fixes, fix: fixOf(one, session), notes: pair.notes.get(session.candidate ?? '') ?? [], selftests: pair.selftests.get(session.candidate ?? '') ?? []}
-        return resultOf(one, cell, {base, own: runsOf(pair, variant, session)}, folder)
+        const own = runsOf(pair, variant, session)
+        const result = resultOf(one, cell, {base, own}, folder)
+        const left = pair.traces.get(cellKey(variant, session))
+        if (!left) return result
+        return {...result, trace: {...left.trace, notes: [...left.trace.notes, ...differences(left.run, own[0])]}}
       }),
     )
 }

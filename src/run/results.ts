@@ -1,4 +1,5 @@
 import {type Case} from '../case/case.js'
+import {type Trace} from '../trace/trace.js'
 import {type TestOutcome} from '../verdict/ktap.js'
 import {withSelftests} from '../verdict/selftests.js'
 import {decide, type Variant, type VariantRun, type VerdictName} from '../verdict/verdict.js'
@@ -27,6 +28,8 @@ export type Result = {
   repeats: number
   /** The folder with what this cell left behind. */
   evidence: string
+  /** What a traced session of the cell saw, where the case names probes. */
+  trace?: Trace
 }
 
 export type TestRow = {

@@ -1,7 +1,7 @@
 import {type Case, type Livepatch, RULESET_FORMATS} from '../case/case.js'
 import {projectPath} from '../lib/project.js'
 import {type LivepatchModule} from '../livepatch/build.js'
-import {type Job, type Step} from '../machine/job.js'
+import {type GuestProbe, type Job, type Step} from '../machine/job.js'
 import {type Limits} from '../machine/monitor.js'
 import {type Hardware} from '../machine/qemu.js'
 import {type KeptRuleset} from '../ruleset/ruleset.js'
@@ -16,17 +16,18 @@ const SLOWNESS = {kvm: 1, tcg: 4} as const
 /** A livepatch and the module that was built of it. */
 export type Loadable = {livepatch: Livepatch; module: LivepatchModule}
 
-/** What a session's variants are with: a livepatch to load, a ruleset for the reproducer to load. */
-export type Fitting = {loadable?: Loadable | undefined; ruleset?: KeptRuleset | undefined}
+/** What a session's variants are with: a livepatch to load, a ruleset for the reproducer to load, probes to record meanwhile. */
+export type Fitting = {loadable?: Loadable | undefined; ruleset?: KeptRuleset | undefined; probes?: readonly GuestProbe[]}
 
 /** The job of a session that runs these variants of a case, in order. */
-export function sessionJob(one: Case, variants: readonly Variant[], {loadable, ruleset}: Fitting, hardware: Hardware): Job {
+export function sessionJob(one: Case, variants: readonly Variant[], {loadable, ruleset, probes = []}: Fitting, hardware: Hardware): Job {
   const {reproducer} = one
   const steps = modulesOf(one)
   if (ruleset) steps.push(rulesetStep(one, ruleset, hardware))
   for (const variant of variants) {
     if (loadable) steps.push(...transitionTo(variant, loadable.livepatch, variants))
-    steps.push(reproduceStep(one, variant, ruleset, hardware))
+    const step = reproduceStep(one, variant, ruleset, hardware)
+    steps.push(probes.length > 0 ? {...step, probes} : step)
   }
   const files = {reproduce: reproducer.program, ...(loadable ? {'livepatch.ko': loadable.module.path} : {}), ...rulesetFiles(ruleset)}
   return {steps, files}
@@ -72,7 +73,7 @@ export function unloadStep({module}: Livepatch, name: string): Step {
   return {op: 'unload', name, livepatch: module, deadline: TRANSITION}
 }
 
-function reproduceStep(one: Case, variant: Variant, ruleset: KeptRuleset | undefined, {accelerator, virtualTime}: Hardware): Step {
+function reproduceStep(one: Case, variant: Variant, ruleset: KeptRuleset | undefined, {accelerator, virtualTime}: Hardware) {
   const step = {op: 'reproduce' as const, name: variant, program: 'reproduce', environment: environmentOf(one, ruleset)}
   // In virtual time the guest's clock says nothing about how long it took us.
   return virtualTime ? step : {...step, deadline: one.reproducer.deadline * SLOWNESS[accelerator]}

@@ -2,7 +2,7 @@ import {describe, expect, it} from 'vitest'
 import {planSessions, type PlanInput} from '../../src/plan/plan.js'
 import {type Variant} from '../../src/verdict/verdict.js'
 
-const PLAIN: PlanInput = {livepatches: ['fix'], candidates: [], candidateVariant: 'patched', variants: ['base', 'livepatched', 'reverted'], repeats: 1}
+const PLAIN: PlanInput = {livepatches: ['fix'], candidates: [], candidateVariant: 'patched', variants: ['base', 'livepatched', 'reverted'], repeats: 1, trace: false}
 
 /** The sessions in short: what runs in each, and with which fix. */
 function sessions(input: Partial<PlanInput>): string[] {
@@ -47,6 +47,16 @@ describe('a plan', () => {
     expect(sessions({...input, variants: ['base', 'livepatched', 'reverted', 'ruleset']})).toEqual(['base', 'ruleset of saved', 'ruleset of snat'])
     expect(sessions({...input, variants: ['patched']})).toEqual(['base'])
     expect(sessions({...input, candidateVariant: 'patched', variants: ['ruleset']})).toEqual(['base'])
+  })
+
+  it('ends with a traced session of each cell, but of what is base again', () => {
+    const plan = planSessions({...PLAIN, candidates: ['series'], variants: ['base', 'livepatched', 'reverted', 'patched'], repeats: 2, trace: true})
+    expect(plan.filter(({traced}) => !traced)).toHaveLength(6)
+    expect(plan.slice(6)).toEqual([
+      {variants: ['base'], repeat: 0, traced: true},
+      {variants: ['livepatched'], livepatch: 'fix', repeat: 0, traced: true},
+      {variants: ['patched'], candidate: 'series', repeat: 0, traced: true},
+    ])
   })
 
   it('has base alone where no candidate is for the kernel', () => {
