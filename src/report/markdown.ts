@@ -9,6 +9,7 @@ import {type KeptRuleset} from '../ruleset/ruleset.js'
 import {type Comparison, type PairRecord} from '../run/compare.js'
 import {type Result} from '../run/results.js'
 import {type Variant} from '../verdict/verdict.js'
+import {clockText, stacksText, timelineText} from './trace.js'
 import {controlsText, symptomText} from './symptom.js'
 
 /** What differs in tcpdump's words from run to run: times, MAC addresses, TCP numbers, checksums. */
@@ -67,6 +68,7 @@ async function section(record: PairRecord, all: readonly Result[], run: RunFacts
       statuses: results.map((result) => result.tests[index]!.variant),
     })),
     captures: await capturesOf(folders, results),
+    traces: results.flatMap((result) => traceOf(result) ?? []),
     rulesets: record.rulesets.map((ruleset) => ({name: ruleset.name, forms: formsOf(ruleset, run)})),
     differences: await rulesetDifferences(record.rulesets),
     ktaps: [
@@ -133,6 +135,13 @@ function excerpt(text: string): string {
   const lines = text.trimEnd().split('\n')
   if (lines.length <= EXCERPT) return text
   return [...lines.slice(0, EXCERPT), `... and ${lines.length - EXCERPT} more lines in the evidence`].join('\n')
+}
+
+function traceOf(result: Result) {
+  if (!result.trace) return undefined
+  const {evidence, notes, probes, stacks, timeline, clock} = result.trace
+  const shown = {stacks: excerpt(stacksText(stacks)), timeline: excerpt(timelineText(timeline)), clock: clock ? clockText(clock) : ''}
+  return {title: titleOf(result), evidence, notes, probes, ...shown}
 }
 
 async function ktapOf(folders: readonly string[], result: Result) {

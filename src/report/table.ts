@@ -46,7 +46,7 @@ export function comparisonTable(results: readonly Result[], colour: boolean): st
   const head = ['case', 'kernel', 'variant', ...(named ? ['fix'] : []), 'symptom', 'controls', 'verdict']
   const lines = plainTable(head, rows).split('\n')
   const painted = lines.map((line, index) => paint(line, results[index - 1], colour))
-  return [...painted, ...reasons(results)].join('\n')
+  return [...painted, ...reasons(results), ...traces(results)].join('\n')
 }
 
 function verdictText({verdict, expected, repeats}: Result): string {
@@ -74,4 +74,15 @@ function reasons(results: readonly Result[]): string[] {
   return results.flatMap((result) =>
     result.reasons.map((reason) => `\n${result.case}, ${result.kernel}, ${result.variant}${result.candidate ? ` (${result.candidate})` : ''}: ${reason}`),
   )
+}
+
+/** What was traced, a line a cell, and what was not, once for all cells. */
+function traces(results: readonly Result[]): string[] {
+  const traced = results.flatMap((result) => (result.trace ? [{...result, trace: result.trace}] : []))
+  const hits = traced.map(({case: name, kernel, variant, candidate, trace}) => {
+    const counts = trace.probes.map((probe) => `${probe.name} ${probe.hits}`).join(', ') || 'nothing'
+    return `${name}, ${kernel}, ${variant}${candidate ? ` (${candidate})` : ''}: traced ${counts}`
+  })
+  const notes = traced.flatMap(({case: name, kernel, trace}) => trace.notes.map((note) => `${name}, ${kernel}: ${printable(note)}`))
+  return traced.length > 0 ? ['', ...hits, ...new Set(notes)] : []
 }
