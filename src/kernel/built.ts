@@ -11,6 +11,7 @@ import {type Source} from '../tree/source.js'
 import {configure} from './configure.js'
 import {DEBUG_SETS, type DebugSet} from './debug.js'
 import {type Asked, fragmentText, readFragments} from './fragment.js'
+import {includeFolders, writeChangedHeaders} from './include.js'
 import {type Kernel, type KernelImage} from './kernel.js'
 import {compilerVersion, make, MAKE_ENVIRONMENT} from './make.js'
 import {checkOutOver, copyBuild} from './copy.js'
@@ -115,7 +116,11 @@ export function patchedKernel(base: BuiltKernel, name: string, applied: {commit:
       const notes = about.unchanged ? ['this series changes nothing that is compiled in'] : []
       return {...imageIn(directory, base.release), notes}
     },
-    headers: base.headers,
+    headers: async (own) => {
+      const write = async (into: string) => await writeChangedHeaders(own, {directory: base.source.directory, from: base.source.commit, to: applied.commit}, join(await folder(own), '.config'), into)
+      const {directory} = await artefact(own, 'include', key, inputs, write)
+      return {...(await base.headers(own)), before: includeFolders(directory)}
+    },
   }
 }
 

@@ -28,7 +28,13 @@ export type KernelImage = {
   notes?: string[]
 }
 
-export type KernelHeaders = {build: string; /** Rewritten to `.` in what the compiler writes. */ prefix: string}
+export type KernelHeaders = {
+  build: string
+  /** Rewritten to `.` in what the compiler writes. */
+  prefix: string
+  /** Folders that the compiler has to look in first. */
+  before?: string[]
+}
 
 /** `6.12` of `6.12.117+deb12-amd64`. */
 export function lineOf(release: string): string {

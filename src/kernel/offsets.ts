@@ -15,7 +15,6 @@ const HEADERS = ['linux/skbuff.h', 'linux/netdevice.h', 'linux/ipv6.h', 'net/ip.
 const NETFILTER = ['net/netfilter/nf_conntrack.h', 'net/netfilter/nf_flow_table.h', 'net/netfilter/nf_nat.h', 'linux/netfilter/nf_conntrack_common.h']
 
 const SECTION = '.patchbench_offsets'
-const KBUILD = 'obj-m := offsets.o\n'
 
 /** Bytes from the start of a structure by `struct.member`, or why that is not known. */
 export type Offsets = ReadonlyMap<string, number | string>
@@ -56,8 +55,9 @@ async function compiled(context: Context, kernel: Kernel, members: readonly stri
 
 /** Builds the object; the compiler's complaints when there are some. */
 async function compile(context: Context, kernel: Kernel, members: readonly string[], scratch: string): Promise<string | undefined> {
-  const {build} = await kernel.headers(context)
-  await writeFile(join(scratch, 'Kbuild'), KBUILD)
+  const {build, before = []} = await kernel.headers(context)
+  // What is in NOSTDINC_FLAGS comes before the kernel's own folders.
+  await writeFile(join(scratch, 'Kbuild'), `obj-m := offsets.o\nNOSTDINC_FLAGS += ${before.map((folder) => `-I${folder}`).join(' ')}\n`)
   await writeFile(join(scratch, 'offsets.c'), offsetsSource(members))
   const {exitCode, all} = await run('make', ['-C', build, `M=${scratch}`, 'CONFIG_DEBUG_INFO_BTF_MODULES=', 'offsets.o'], {signal: context.signal, allowedExits: [0, 1, 2]})
   return exitCode === 0 ? undefined : all

@@ -2,6 +2,7 @@ import {mkdir, writeFile} from 'node:fs/promises'
 import {join} from 'node:path'
 import {describe, expect, it} from 'vitest'
 import {type Kernel} from '../../src/kernel/kernel.js'
+import {type Context} from '../../src/lib/context.js'
 import {memberOffsets, offsetsSource} from '../../src/kernel/offsets.js'
 import {contextIn, scratch} from '../support/scratch.js'
 
@@ -14,7 +15,7 @@ async function kernelWith(structures: string): Promise<Kernel> {
     await mkdir(join(build, 'include', header, '..'), {recursive: true})
     await writeFile(join(build, 'include', header), header === 'linux/skbuff.h' ? structures : '')
   }
-  await writeFile(join(build, 'Makefile'), 'offsets.o:\n\t@gcc -Iinclude -c -o $(M)/offsets.o $(M)/offsets.c\n')
+  await writeFile(join(build, 'Makefile'), 'include $(M)/Kbuild\noffsets.o:\n\t@gcc $(NOSTDINC_FLAGS) -Iinclude -c -o $(M)/offsets.o $(M)/offsets.c\n')
   return {label: 'linux of ours', key: structures, headers: async () => ({build, prefix: build})} as unknown as Kernel
 }
 
@@ -45,6 +46,15 @@ describe('offsets', () => {
     expect((await memberOffsets(context, gone, ['outer.list'])).get('outer.list')).toBe(8)
     const other = await kernelWith(STRUCTURES.replace('char first', 'char first[16]'))
     expect((await memberOffsets(context, other, ['outer.list'])).get('outer.list')).toBe(16)
+  })
+
+  it('are those of what a series changes', async () => {
+    const kernel = await kernelWith(STRUCTURES)
+    const changed = await scratch()
+    await mkdir(join(changed, 'linux'))
+    await writeFile(join(changed, 'linux/skbuff.h'), STRUCTURES.replace('char first', 'char first[32]'))
+    const patched = {...kernel, key: 'patched', headers: async (context: Context) => ({...(await kernel.headers(context)), before: [changed]})}
+    expect((await memberOffsets(contextIn(await scratch()), patched, ['outer.list'])).get('outer.list')).toBe(32)
   })
 
   it('need no kernel where nothing is asked', async () => {
