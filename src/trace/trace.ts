@@ -46,6 +46,7 @@ const aboutSchema = z.object({
         return: z.boolean(),
         function: words.optional(),
         event: words.optional(),
+        waits: z.boolean().default(false),
         passed_over: z.array(words).max(10).default([]),
         missed: z.number().optional(),
         error: words.optional(),
@@ -86,7 +87,8 @@ export function traceOf({about, events, packets, conntrack, optional}: TraceInpu
   })
   const clock = about.clock && clockOf(about.clock.name, about.clock.before, about.clock.after ?? about.clock.before)
   const whole = clock ? timeline(events, clock, packets, conntrack) : []
-  const silent = probes.filter(({hits}) => hits === 0).map(({name, function: on}) => `the probe ${name} never fired: nothing called ${on} itself (the compiler may have put its code into its callers), or the filter left all out`)
+  const waiting = about.probes.filter(({waits}) => waits).map(({name}) => name)
+  const silent = probes.filter(({name, hits}) => hits === 0 && !waiting.includes(name)).map(({name, function: on}) => `the probe ${name} never fired: nothing called ${on} itself (the compiler may have put its code into its callers), or the filter left all out`)
   const notes = [...notesOf(about, optional), ...silent]
   if (whole.length > ENTRIES) notes.push(`the timeline has ${whole.length} entries; the first ${ENTRIES} are here, the others in the evidence`)
   const entries = whole.slice(0, ENTRIES).map((entry) => ({...entry, name: printable(entry.name), text: printable(entry.text)}))
@@ -97,8 +99,9 @@ export function traceOf({about, events, packets, conntrack, optional}: TraceInpu
 function notesOf({notes, probes, lost, cut}: AboutTrace, optional: readonly string[]): string[] {
   const missing = probes.flatMap(({name, error}) => (error === undefined || optional.includes(name) ? [] : [`the probe ${name} was not installed: ${error}`]))
   const others = probes.flatMap(({name, function: on, passed_over: before}) => (on === undefined || before.length === 0 ? [] : [`the probe ${name} is on ${on}: ${before.join('; ')}`]))
+  const waiting = probes.flatMap(({name, waits}) => (waits && !optional.includes(name) ? [`the probe ${name} is in a module that was not loaded when the run began`] : []))
   const missed = probes.flatMap(({name, missed: count = 0}) => (count > 0 ? [`the kernel missed ${count} hits of the probe ${name}`] : []))
   const full = lost > 0 ? [`${lost} events found no room in the trace: a filter makes them fewer`] : []
   const short = cut ? ['the trace is longer than what is kept of it: a filter makes it shorter'] : []
-  return [...notes, ...missing, ...others, ...missed, ...full, ...short]
+  return [...notes, ...missing, ...others, ...waiting, ...missed, ...full, ...short]
 }

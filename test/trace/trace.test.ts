@@ -33,10 +33,16 @@ describe('a trace says', () => {
     ['what the guest noted', {notes: ['nothing was traced: this kernel has no tracefs']}, 'nothing was traced: this kernel has no tracefs'],
     ['that events were lost', {lost: 12}, '12 events found no room in the trace: a filter makes them fewer'],
     ['that it was cut', {cut: true}, 'the trace is longer than what is kept of it: a filter makes it shorter'],
+    ['that a module was not loaded', {probes: [{...PROBE, waits: true}]}, 'the probe probe is in a module that was not loaded when the run began'],
     ['that hits were missed', {probes: [{...PROBE, missed: 3}]}, 'the kernel missed 3 hits of the probe probe'],
   ])('%s', (_, about, sentence) => {
     expect(notes(about)).toContain(sentence)
   })
+})
+
+it('a probe of a module that is not loaded is not called silent, and an optional one nothing at all', () => {
+  expect(notes({probes: [{...PROBE, waits: true}]})).toHaveLength(1)
+  expect(notes({probes: [{...PROBE, waits: true}]}, ['probe'])).toEqual([])
 })
 
 describe("a guest's trace.json", () => {

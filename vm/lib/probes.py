@@ -95,7 +95,8 @@ def install(probe):
             complaint = arm(probe)
             if complaint is None:
                 event = next((line for line in read(f"{TRACEFS}/kprobe_events").splitlines() if f":{GROUP}/{name} " in line), "")
-                return about | {"function": function, "event": event, "passed_over": complaints}
+                waits = bool(probe["module"]) and not is_loaded(probe["module"]) and f" {probe['module']}:" in event
+                return about | {"function": function, "event": event, "waits": waits, "passed_over": complaints}
             define(f"-:{GROUP}/{name}")
         complaints.append(f"{function}: {complaint}")
     return about | {"error": "; ".join(complaints)}
@@ -105,13 +106,17 @@ def install_on(function, probe):
     """Defines the event; None, or the kernel's complaint."""
     head = f"{'r' if probe['return'] else 'p'}:{GROUP}/{probe['name']}"
     module, tail = probe["module"], " ".join(probe["fetch"])
-    loaded = module and any(line.startswith(module + " ") for line in read("/proc/modules").splitlines())
+    loaded = module and is_loaded(module)
     complaint = define(f"{head} {module + ':' if loaded else ''}{function} {tail}".rstrip())
     # MODULE:FUNCTION of a module that is not there yet waits for it; that it
     # is no part of the image either is known by now.
     if complaint and module and not loaded and not symbols(function):
         complaint = define(f"{head} {module}:{function} {tail}".rstrip())
     return complaint and explained(complaint, function)
+
+
+def is_loaded(module):
+    return any(line.startswith(module + " ") for line in read("/proc/modules").splitlines())
 
 
 def arm(probe):
