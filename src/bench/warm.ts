@@ -19,7 +19,7 @@ export async function warmCompare(name: string, jobs: number): Promise<WarmRun> 
   const output = await mkdtemp(join(tmpdir(), 'patchbench-bench-'))
   try {
     const started = performance.now()
-    const command = [projectPath('bin/patchbench'), 'compare', name, '--json', '--output', output, '--jobs', String(jobs)]
+    const command = [projectPath('bin/patchbench'), 'compare', name, '--no-trace', '--json', '--output', output, '--jobs', String(jobs)]
     const {stdout} = await execa('node', command, {stderr: 'ignore'})
     const wall = (performance.now() - started) / 1000
     const {pairs} = JSON.parse(stdout) as {pairs: PairRecord[]}

@@ -12,8 +12,13 @@ export type Compared = {exit: number; stdout: string; stderr: string; folder: st
 
 export {scratch}
 
-/** Runs `patchbench compare --json` as a user would. */
+/** Runs `patchbench compare --json` as a user would, who wants no traces. */
 export async function compare(args: readonly string[], env: Record<string, string> = {}): Promise<Compared> {
+  return await compareTraced([...args, '--no-trace'], env)
+}
+
+/** The same with the sessions that record the cases' probes. */
+export async function compareTraced(args: readonly string[], env: Record<string, string> = {}): Promise<Compared> {
   const folder = await scratch()
   const result = await execa('node', [BIN, 'compare', ...args, '--json', '--output', folder], {reject: false, env, stdin: 'ignore'})
   const parsed = result.stdout ? (JSON.parse(result.stdout) as {results: Result[]}) : {results: []}
