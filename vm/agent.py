@@ -33,6 +33,7 @@ import traceback
 
 sys.path.insert(0, "/patchbench/lib")
 import lab  # noqa: F401  imported here so that the snapshot holds it warm
+import lan  # noqa: F401
 import probes
 
 JOB = "/run/job"
