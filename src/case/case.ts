@@ -12,8 +12,11 @@ export type Livepatch = Omit<CaseFile['livepatches'][number], 'claims'> & {claim
 /** The forms that a ruleset may have, by the end of the file's name: nft's, and those of iptables-restore and ip6tables-restore. */
 export const RULESET_FORMATS = ['nft', 'iptables', 'ip6tables'] as const
 
-/** The files of a ruleset by their form; one that has several is loaded from each. */
-export type RulesetFiles = Partial<Record<(typeof RULESET_FORMATS)[number], string>>
+/**
+ * The files of a ruleset by the end of their names: `nft` by the form, one that has several is loaded from
+ * each; `hardware.nft` of a variation, which a reproducer loads by its name.
+ */
+export type RulesetFiles = Record<string, string>
 
 /** What a traced session records at a function. */
 export type Probe = CaseFile['probes'][number]
@@ -209,15 +212,26 @@ async function locate(file: CaseFile, name: string, path: string): Promise<Case>
   return {...file, name, directory, reproducer: {...file.reproducer, program}, candidates, livepatches, ...optional}
 }
 
-/** ruleset/NAME.nft and its like, those that there are. */
+/** ruleset/NAME.nft, ruleset/NAME.VARIATION.nft and their like, those that there are. */
 async function rulesetFiles(path: string, name: string): Promise<RulesetFiles> {
-  const paths = RULESET_FORMATS.map((format) => [format, join(dirname(path), 'ruleset', `${name}.${format}`)] as const)
-  const there = await Promise.all(paths.map(async ([, file]) => await isFile(file)))
-  return Object.fromEntries(paths.filter((_, index) => there[index]))
+  const folder = join(dirname(path), 'ruleset')
+  const entries = await readdir(folder, {withFileTypes: true}).catch(() => [])
+  const ending = new RegExp(`^${name}\\.((?:[a-z0-9][a-z0-9-]*\\.)?(?:${RULESET_FORMATS.join('|')}))$`)
+  const files = entries.flatMap((entry) => {
+    const found = entry.isFile() ? ending.exec(entry.name)?.[1] : undefined
+    return found === undefined ? [] : [[found, join(folder, entry.name)] as const]
+  })
+  return Object.fromEntries(files.sort(([a], [b]) => placeOf(a) - placeOf(b) || a.localeCompare(b)))
+}
+
+/** Forms in their order, variations behind them. */
+function placeOf(ending: string): number {
+  const place = (RULESET_FORMATS as readonly string[]).indexOf(ending)
+  return place === -1 ? RULESET_FORMATS.length : place
 }
 
 function formatsOf(files: RulesetFiles = {}): string {
-  return RULESET_FORMATS.filter((format) => format in files).join(', ')
+  return Object.keys(files).join(', ')
 }
 
 async function locateCandidate(candidate: CaseFile['candidates'][number], file: CaseFile, path: string): Promise<Candidate> {
@@ -235,7 +249,7 @@ async function locateCandidate(candidate: CaseFile['candidates'][number], file: 
 
 async function locateRuleset(name: string, path: string): Promise<RulesetFiles> {
   const files = await rulesetFiles(path, name)
-  if (formatsOf(files) !== '') return files
+  if (RULESET_FORMATS.some((format) => format in files)) return files
   const others = RULESET_FORMATS.filter((format) => format !== 'nft').map((format) => `${name}.${format}`)
   throw new InputError(`${path}: ${join(dirname(path), 'ruleset')} holds no ruleset of ${name}: write ${name}.nft there, or ${others.join(' or ')}`)
 }

@@ -1,5 +1,5 @@
 import {resolve} from 'node:path'
-import {type Candidate, candidateOf, candidateVariant, type Case, livepatchOf, loadCase, type RulesetFiles} from '../case/case.js'
+import {type Candidate, candidateOf, candidateVariant, type Case, livepatchOf, loadCase} from '../case/case.js'
 import {type BuiltKernel} from '../kernel/built.js'
 import {buildPerCommit, type CommitBuild, firstComplaint} from '../kernel/percommit.js'
 import {type Context} from '../lib/context.js'
@@ -78,7 +78,7 @@ export async function buildRulesetCommand(context: Context, name: string, option
   ])
   const facts = {ruleset: loaded!.name, kernel: kernel.label, files: loaded!.files, sha256: loaded!.sha256, notes: loaded!.notes}
   if (options.json) return JSON.stringify({schema: 1, case: name, ...facts}, null, 2)
-  const rows = Object.entries(loaded!.files).map(([format, path]) => `${loaded!.name}  ${path}  sha256:${loaded!.sha256[format as keyof RulesetFiles]}`)
+  const rows = Object.entries(loaded!.files).map(([ending, path]) => `${loaded!.name}  ${path}  sha256:${loaded!.sha256[ending]}`)
   return [...rows, ...loaded!.notes].join('\n')
 }
 

@@ -4,7 +4,6 @@ import {readdir, readFile} from 'node:fs/promises'
 import {basename, join, relative} from 'node:path'
 import {projectPath} from '../lib/project.js'
 import {printable} from '../lib/text.js'
-import {RULESET_FORMATS} from '../case/case.js'
 import {type KeptRuleset} from '../ruleset/ruleset.js'
 import {type Comparison, type PairRecord} from '../run/compare.js'
 import {type Result} from '../run/results.js'
@@ -86,21 +85,20 @@ async function sessionFolders(evidence: string | undefined): Promise<string[]> {
 }
 
 function formsOf({files, sha256}: KeptRuleset, run: RunFacts) {
-  return RULESET_FORMATS.flatMap((format) => {
-    const path = files[format]
-    return path === undefined ? [] : [{path: relative(run.folder, path), sha256: sha256[format]}]
-  })
+  return Object.entries(files).map(([ending, path]) => ({path: relative(run.folder, path), sha256: sha256[ending]}))
 }
 
 /** What each candidate's ruleset changes, a diff a form. */
 async function rulesetDifferences([base, ...others]: readonly KeptRuleset[]) {
   if (base?.name !== 'base') return []
   const changed = others.map(async ({name, files}) => {
-    const diffs = RULESET_FORMATS.map(async (format) => {
-      const [from, to] = [base.files[format], files[format]]
+    // A variation says again what its form says.
+    const forms = Object.keys(files).filter((ending) => !ending.includes('.'))
+    const diffs = forms.map(async (form) => {
+      const [from, to] = [base.files[form], files[form]]
       if (from === undefined || to === undefined) return ''
       const texts = await Promise.all([from, to].map(async (path) => await readFile(path, 'utf8')))
-      return createTwoFilesPatch(`base.${format}`, `${name}.${format}`, texts[0]!, texts[1]!).split('\n').slice(1).join('\n')
+      return createTwoFilesPatch(`base.${form}`, `${name}.${form}`, texts[0]!, texts[1]!).split('\n').slice(1).join('\n')
     })
     return {name, text: excerpt((await Promise.all(diffs)).join(''))}
   })

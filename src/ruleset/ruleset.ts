@@ -1,6 +1,6 @@
 import {copyFile} from 'node:fs/promises'
 import {join} from 'node:path'
-import {type Candidate, candidateVariant, type Case, RULESET_FORMATS, type RulesetFiles} from '../case/case.js'
+import {type Candidate, candidateVariant, type Case, type RulesetFiles} from '../case/case.js'
 import {type Context} from '../lib/context.js'
 import {CouldNotRun} from '../lib/errors.js'
 import {makeFolder} from '../lib/files.js'
@@ -10,14 +10,14 @@ import {sha256File} from '../lib/hash.js'
 export type Ruleset = {
   /** The candidate's name, or `base`. */
   name: string
-  /** One file a form; the reproducer loads each that there is. */
+  /** One file a form, which the reproducer loads, and more of variations. */
   files: RulesetFiles
   /** What the reader of a verdict has to know of it besides. */
   notes: string[]
 }
 
 /** A ruleset as a run keeps it: copies of the files, which its sessions load and nobody changes any more. */
-export type KeptRuleset = Ruleset & {sha256: Partial<Record<keyof RulesetFiles, string>>}
+export type KeptRuleset = Ruleset & {sha256: Record<string, string>}
 
 /** Whether the reproducer of a case is given a ruleset at all. */
 export function hasRulesets(one: Pick<Case, 'tree'>): boolean {
@@ -39,13 +39,11 @@ export async function rulesetOf(_context: Context, one: Case, candidate?: Candid
 export async function keepRuleset(ruleset: Ruleset, folder: string): Promise<KeptRuleset> {
   await makeFolder(folder)
   const kept: KeptRuleset = {...ruleset, files: {}, sha256: {}}
-  for (const format of RULESET_FORMATS) {
-    const from = ruleset.files[format]
-    if (from === undefined) continue
-    const path = join(folder, `${ruleset.name}.${format}`)
+  for (const [ending, from] of Object.entries(ruleset.files)) {
+    const path = join(folder, `${ruleset.name}.${ending}`)
     await copyFile(from, path)
-    kept.files[format] = path
-    kept.sha256[format] = await sha256File(path)
+    kept.files[ending] = path
+    kept.sha256[ending] = await sha256File(path)
   }
   return kept
 }

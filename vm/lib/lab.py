@@ -47,9 +47,10 @@ RULESET_LOADERS = {"nft": ["nft", "-f"], "iptables": ["iptables-restore"], "ip6t
 _RULESET_LISTERS = {"nft": ["nft", "list", "ruleset"], "iptables": ["iptables-save"], "ip6tables": ["ip6tables-save"]}
 
 
-def ruleset_path(form="nft"):
-    """Where this form of the variant's ruleset is, for cases that are about rulesets; None where it has none."""
-    return os.environ.get(f"PATCHBENCH_RULESET_{form.upper()}")
+def ruleset_path(form="nft", variation=None):
+    """Where this form of the variant's ruleset is, or a variation of it, for cases that are about rulesets; None where it has none."""
+    path = os.environ.get(f"PATCHBENCH_RULESET_{form.upper()}")
+    return path if path is None or variation is None else f"{path.removesuffix(form)}{variation}.{form}"
 
 
 def save(name, text):
@@ -192,12 +193,12 @@ class Namespace:
     def nft(self, ruleset):
         return self.run("nft", "-f", "-", input=ruleset)
 
-    def load_ruleset(self, form="nft"):
+    def load_ruleset(self, form="nft", variation=None):
         """
-        Loads the variant's ruleset. One that does not load ends the
-        reproducer with the loader's own words, which is no test result.
+        Loads the variant's ruleset, or a variation of it. One that does not load
+        ends the reproducer with the loader's own words, which is no test result.
         """
-        path = ruleset_path(form)
+        path = ruleset_path(form, variation)
         if path is None:
             raise SystemExit(f"the case has no ruleset for {form}: write ruleset/base.{form}")
         with self():
