@@ -1,4 +1,5 @@
 import {type Result} from '../run/results.js'
+import {inShort} from '../verdict/ktap.js'
 
 /**
  * What a row says about the symptom: the first that shows on base, as it is in
@@ -10,7 +11,7 @@ export function symptomText({tests}: Result): string {
   const telling = symptoms.find(({variant}) => variant === 'failed') ?? symptoms.find(({base}) => base === 'failed') ?? symptoms[0]
   if (!telling || telling.variant === 'missing') return '-'
   const others = symptoms.filter((one) => one !== telling && one.variant === telling.variant).length
-  const seen = telling.observed.variant.split(/[\n;]/)[0] || `${telling.name} ${telling.variant}`
+  const seen = inShort(telling.observed.variant) || `${telling.name} ${telling.variant}`
   const text = others > 0 ? `${telling.name}: ${seen} (and ${others} more)` : seen
   return leftOver.length > 0 ? `${text}; not claimed and failing: ${leftOver.length}` : text
 }

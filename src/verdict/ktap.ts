@@ -8,6 +8,11 @@ export type TestOutcome = {
   observed: string
 }
 
+/** Of what a reproducer saw, the part up to the first semicolon. */
+export function inShort(observed: string): string {
+  return observed.split(/[\n;]/)[0]!
+}
+
 /** A reproducer's KTAP (Documentation/dev-tools/ktap.rst), and whether it is whole. */
 export type Ktap = {
   tests: TestOutcome[]

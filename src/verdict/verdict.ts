@@ -1,4 +1,4 @@
-import {type TestOutcome} from './ktap.js'
+import {inShort, type TestOutcome} from './ktap.js'
 import {newSplats, type Splat} from './splat.js'
 
 /** The state that a reproducer runs in. */
@@ -102,6 +102,7 @@ function passes(runs: readonly VariantRun[], name: string): number {
 function compare(variant: Variant, claim: Claim, base: readonly VariantRun[], runs: readonly VariantRun[]): Verdict {
   const before = statusOf(base[0]!)
   const after = statusOf(runs[0]!)
+  const seen = observedIn(runs[0]!)
   const shown = claim.symptoms.filter((name) => before(name) === 'failed')
   const hidden = claim.symptoms.filter((name) => before(name) !== 'failed')
   const unsound = claim.controls.filter((name) => before(name) !== 'passed')
@@ -110,15 +111,16 @@ function compare(variant: Variant, claim: Claim, base: readonly VariantRun[], ru
   const splats = newSplats(runs.flatMap((run) => run.splats), base.flatMap((run) => run.splats))
   const broken = claim.controls.filter((name) => before(name) === 'passed' && after(name) === 'failed')
   const regressions = [
-    ...broken.map((name) => `the control '${name}' passes on base and fails here`),
+    ...broken.map((name) => `the control '${name}' passes on base and fails here${seen(name)}`),
     ...splats.map(({title}) => `the kernel log has a splat that base's has not: ${title}`),
   ]
-  if (regressions.length > 0) return {verdict: 'regressed', reasons: [...new Set(regressions)]}
-
   const showing = shown.filter((name) => after(name) === 'failed')
+  const failings = showing.map((name) => `the symptom '${name}' still shows${seen(name)}`)
+  if (regressions.length > 0) return {verdict: 'regressed', reasons: [...new Set(regressions), ...(variant === 'reverted' ? [] : failings)]}
+
   if (variant === 'reverted') return reverted(shown, showing)
   if (variant !== 'base' && showing.length > 0) {
-    return {verdict: 'not-fixed', reasons: showing.map((name) => `the symptom '${name}' still shows`)}
+    return {verdict: 'not-fixed', reasons: failings}
   }
   const doubts = [
     ...hidden.map((name) => `the symptom '${name}' does not show on base`),
@@ -132,6 +134,14 @@ function reverted(shown: readonly string[], showing: readonly string[]): Verdict
   const gone = shown.filter((name) => !showing.includes(name))
   if (gone.length === 0) return {verdict: 'restored', reasons: []}
   return {verdict: 'not-restored', reasons: gone.map((name) => `the symptom '${name}' does not show again after the unload`)}
+}
+
+/** What a run saw of a test, in short, behind a colon. */
+function observedIn(run: VariantRun): (name: string) => string {
+  return (name) => {
+    const words = inShort(run.tests.find((test) => test.name === name)?.observed ?? '')
+    return words && `: ${words}`
+  }
 }
 
 function statusOf(run: VariantRun): (name: string) => TestOutcome['status'] | undefined {

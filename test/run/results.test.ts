@@ -54,7 +54,7 @@ describe('the row of a fix', () => {
     const cell = {variant: 'patched', fix: BOTH, fixes: [BOTH], notes: ['this series changes nothing']} as const
     expect(result(cell, [run('tcp', 'udp')])).toMatchObject({
       verdict: 'not-fixed',
-      reasons: ["the symptom 'tcp' still shows", "the symptom 'udp' still shows", 'this series changes nothing'],
+      reasons: ["the symptom 'tcp' still shows: tcp seen", "the symptom 'udp' still shows: udp seen", 'this series changes nothing'],
     })
     expect(result(cell, [run('tcp', 'udp')], [run()])).toMatchObject({verdict: 'fixed', reasons: ['this series changes nothing']})
   })
@@ -65,6 +65,13 @@ describe('the row of a fix', () => {
     expect(tests[0]).toMatchObject({base: 'failed', variant: 'passed', observed: {base: 'tcp seen', variant: 'tcp seen'}})
     expect(tests[1]).toMatchObject({base: 'passed', variant: 'missing', observed: {base: 'udp seen', variant: ''}})
     expect({repeats, evidence}).toEqual({repeats: 2, evidence: '/evidence'})
+  })
+
+  it("is regressed by a test of the tree's own that fails", () => {
+    const suites = {base: {'a/1': 'passed'}, own: {'a/1': 'failed'}} as const
+    const cell = {variant: 'patched', fix: BOTH, fixes: [BOTH]} as const
+    expect(result({...cell, suites}, [run('tcp', 'udp')], [run()])).toMatchObject({verdict: 'regressed', reasons: [expect.stringContaining('a/1'), expect.any(String)]})
+    expect(result({...cell, suites: {base: suites.base, own: suites.base}}, [run('tcp', 'udp')], [run()]).verdict).toBe('fixed')
   })
 
   it('that was not run could not run, and still says what is known of base', () => {

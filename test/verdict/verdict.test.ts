@@ -249,8 +249,17 @@ describe('several tests', () => {
   it('are regressed by a control, which weighs more than a symptom that still shows', () => {
     expect(decide('patched', claim, base, [cell('passed', 'failed', 'passed', 'failed')])).toEqual({
       verdict: 'regressed',
-      reasons: ["the control 'other' passes on base and fails here"],
+      reasons: ["the control 'other' passes on base and fails here", "the symptom 'two' still shows"],
     })
+  })
+
+  it('say in short what was seen of what fails', () => {
+    const failing = cell('passed', 'failed', 'passed', 'failed')
+    const tests = failing.tests.map((test) => ({...test, observed: `${test.name} was seen; and more`}))
+    expect(decide('patched', claim, base, [{...failing, tests}]).reasons).toEqual([
+      "the control 'other' passes on base and fails here: other was seen",
+      "the symptom 'two' still shows: two was seen",
+    ])
   })
 
   it('are not reproduced when a control fails on base, with or without the fix', () => {
