@@ -2,10 +2,9 @@ import {type Candidate, seriesFor} from '../case/case.js'
 import {type BuiltKernel, patchedKernel} from '../kernel/built.js'
 import {type Kernel} from '../kernel/kernel.js'
 import {type Context} from '../lib/context.js'
-import {CouldNotRun} from '../lib/errors.js'
 import {codeOf} from '../series/identity.js'
 import {readSeries} from '../series/series.js'
-import {applySeries} from '../tree/apply.js'
+import {applyWhole} from '../tree/apply.js'
 
 /** A kernel with a candidate's series on it. */
 export type Patched = {
@@ -29,12 +28,6 @@ export async function patchedWith(context: Context, candidate: Candidate, base: 
   const {source} = base
   const {name} = candidate
   const series = await readSeries(context.signal, [seriesFor(candidate, base.line)])
-  const applied = await applySeries(context, series, {git: source.directory, base: source.commit})
-  const {commit, tree} = applied
-  if (commit === null || tree === null) {
-    const failed = applied.patches.find(({state}) => state === 'conflict')
-    const detail = [`${failed?.subject}: ${failed?.words.join('; ')}`, `'patchbench apply' with this series and source explains every hunk`]
-    throw new CouldNotRun(`candidate ${name} does not apply to ${source.label}`, detail.join('\n'))
-  }
+  const {commit, tree} = await applyWhole(context, series, source, `candidate ${name}`)
   return {kernel: patchedKernel(base, name, {commit, tree}), patches: series.patches.map(({title}) => title), series: codeOf(series), tree, commit}
 }

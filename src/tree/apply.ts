@@ -1,10 +1,12 @@
 import {type Context} from '../lib/context.js'
+import {CouldNotRun} from '../lib/errors.js'
 import {git} from '../lib/git.js'
 import {checkLinks, foldersOf} from '../series/links.js'
 import {type Patch, type Series} from '../series/series.js'
 import {amend, NOBODY, ownIdentity} from './am.js'
 import {explainPatch, type FileReport, type Snapshot} from './explain.js'
 import {moveBranch, readyBranch} from './inplace.js'
+import {type Source} from './source.js'
 import {entriesOf, openTree, resolveCommit, type Tree} from './tree.js'
 import {withWorktree} from './worktree.js'
 
@@ -50,6 +52,20 @@ export async function applySeries(context: Context, series: Series, options: App
     if (branch) await moveBranch(signal, tree, branch, commit)
     return {...facts, applied: true, tree: hash, commit, branch: branch ? branch.name.replace(/^refs\/heads\//, '') : null}
   })
+}
+
+/**
+ * Applies all of a series to a source; its commit, and what git calls its tree.
+ *
+ * @param what how the series is named to the user
+ * @throws CouldNotRun when it does not apply, with what git says of the first patch that does not
+ */
+export async function applyWhole(context: Context, series: Series, source: Pick<Source, 'directory' | 'commit' | 'label'>, what: string): Promise<{commit: string; tree: string}> {
+  const {commit, tree, patches} = await applySeries(context, series, {git: source.directory, base: source.commit})
+  if (commit !== null && tree !== null) return {commit, tree}
+  const failed = patches.find(({state}) => state === 'conflict')
+  const detail = [`${failed?.subject}: ${failed?.words.join('; ')}`, `'patchbench apply' with this series and source explains every hunk`]
+  throw new CouldNotRun(`${what} does not apply to ${source.label}`, detail.join('\n'))
 }
 
 async function checkAgainst(signal: AbortSignal, tree: Tree, base: string, patches: readonly Patch[], paths: readonly string[]): Promise<void> {
