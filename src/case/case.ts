@@ -40,6 +40,9 @@ export type Case = Omit<CaseFile, 'livepatches' | 'candidates'> & {
   baseRuleset?: RulesetFiles
 }
 
+/** The line of firewall4 whose series are taken: it has a branch for each release, and takes patches for this one. */
+export const FIREWALL4_LINE = 'master'
+
 /** The variant that a case's candidates run in: a kernel with the series, or the kernel as it is with another ruleset. */
 export function candidateVariant({tree}: Pick<Case, 'tree'>): 'patched' | 'ruleset' {
   return tree === 'linux' ? 'patched' : 'ruleset'
@@ -130,20 +133,23 @@ function lineAt(path: readonly (string | number)[], document: Document, lines: L
 }
 
 /** What the schema cannot say: names are unique, and claims are symptoms. */
-function checkTests({tree, symptoms, controls, livepatches, candidates, probes}: CaseFile, file: string): void {
+function checkTests({tree, symptoms, controls, livepatches, candidates, probes, firewall4}: CaseFile, file: string): void {
   const probe = namedTwice(probes)
   if (probe) throw new InputError(`${file}: the probe '${probe}' is named twice`)
   const test = namedTwice([...symptoms, ...controls])
   if (test) throw new InputError(`${file}: the test '${test}' is named twice; a name belongs to one symptom or one control`)
   checkFixes('livepatch', livepatches, symptoms, file)
   checkFixes('candidate', candidates, symptoms, file)
+  if ((tree === 'firewall4') !== (firewall4 !== undefined)) {
+    throw new InputError(tree === 'firewall4' ? `${file}: a case of the tree firewall4 describes a router: add firewall4: {router: FOLDER}` : `${file}: firewall4: the case is of the tree ${tree}`)
+  }
   for (const {name, expect} of candidates) {
     const variant = candidateVariant({tree})
     if (expect[variant] === undefined || Object.keys(expect).length > 1) {
       throw new InputError(`${file}: candidate '${name}': expect: a candidate of the tree ${tree} runs as '${variant}': write {${variant}: fixed}, or the verdict that it earns`)
     }
     // Its file would be the one of base.
-    if (tree === 'ruleset' && name === 'base') throw new InputError(`${file}: no candidate can be called 'base', which is what candidates are compared with`)
+    if (variant === 'ruleset' && name === 'base') throw new InputError(`${file}: no candidate can be called 'base', which is what candidates are compared with`)
   }
 }
 
@@ -208,8 +214,17 @@ async function locate(file: CaseFile, name: string, path: string): Promise<Case>
   if (differs) throw new InputError(`${path}: candidate '${differs.name}': its ruleset has the forms ${formatsOf(differs.ruleset)}, and that of base ${formatsOf(baseRuleset)}: give both the same`)
   const kconfig = file.kconfig === undefined ? undefined : resolve(directory, file.kconfig)
   if (kconfig !== undefined && !(await isFile(kconfig))) throw new InputError(`${path}: kconfig: ${kconfig} is no file`)
-  const optional = {...(kconfig ? {kconfig} : {}), ...(baseRuleset ? {baseRuleset} : {})}
+  const firewall4 = file.firewall4 && {...file.firewall4, router: await locateRouter(file.firewall4.router, path)}
+  const optional = {...(kconfig ? {kconfig} : {}), ...(baseRuleset ? {baseRuleset} : {}), ...(firewall4 ? {firewall4} : {})}
   return {...file, name, directory, reproducer: {...file.reproducer, program}, candidates, livepatches, ...optional}
+}
+
+/** The folder that answers firewall4's questions, of which its configuration is one. */
+async function locateRouter(folder: string, path: string): Promise<string> {
+  const router = resolve(dirname(path), folder)
+  const config = join(router, 'uci/firewall.json')
+  if (!(await isFile(config))) throw new InputError(`${path}: firewall4.router: ${config} is no file: lay the folder out as firewall4's tests/mocks`)
+  return router
 }
 
 /** ruleset/NAME.nft, ruleset/NAME.VARIATION.nft and their like, those that there are. */
@@ -239,9 +254,11 @@ async function locateCandidate(candidate: CaseFile['candidates'][number], file: 
   if (file.tree === 'ruleset') return {...candidate, claims, series: {}, ruleset: await locateRuleset(candidate.name, path)}
   const folder = join(dirname(path), file.tree, candidate.name)
   const entries = await readdir(folder, {withFileTypes: true}).catch(() => [])
-  const lines = entries.filter((entry) => entry.isDirectory() && /^\d+\.\d+$/.test(entry.name)).map((entry) => entry.name)
+  const isLine = (name: string) => (file.tree === 'firewall4' ? name === FIREWALL4_LINE : /^\d+\.\d+$/.test(name))
+  const lines = entries.filter((entry) => entry.isDirectory() && isLine(entry.name)).map((entry) => entry.name)
   if (lines.length === 0) {
-    throw new InputError(`${path}: candidate '${candidate.name}': ${folder} holds no series: make a folder there for each version line, like 6.12/`)
+    const wanted = file.tree === 'firewall4' ? `the folder ${FIREWALL4_LINE}/ there` : 'a folder there for each version line, like 6.12/'
+    throw new InputError(`${path}: candidate '${candidate.name}': ${folder} holds no series: make ${wanted}`)
   }
   const series = Object.fromEntries(lines.map((line) => [line, join(folder, line)]))
   return {...candidate, series, claims}

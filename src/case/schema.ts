@@ -75,6 +75,13 @@ const probe = z.strictObject({
   optional: z.boolean().default(false),
 })
 
+const firewall4 = z.strictObject({
+  /** The folder, relative to case.yaml, with what firewall4 asks a router, laid out as its own tests/mocks. */
+  router: z.string(),
+  /** More rulesets, which the reproducer loads by name: options of the section `defaults` that the router has besides. */
+  variations: z.record(name, z.record(z.string().regex(/^\w+$/), parameterValue)).default({}),
+})
+
 /** case.yaml: what there is to prove, and with what. */
 export const caseSchema = z.strictObject({
   schema: z.literal(1),
@@ -103,6 +110,8 @@ export const caseSchema = z.strictObject({
   ruleset: z.strictObject({devices: z.array(device)}).optional(),
   /** What a traced session records. */
   probes: z.array(probe).max(32, 'expected 32 at the most').default([]),
+  /** For the tree `firewall4`: what its rulesets are rendered for. */
+  firewall4: firewall4.optional(),
   /** A kconfig fragment beside case.yaml, for kernels that are built for this case. */
   kconfig: z.string().optional(),
 })

@@ -376,13 +376,56 @@ describe('a folder of cases', () => {
     expect(() => seriesFor(one.candidates[0]!, '6.1')).toThrow(new InputError('candidate revised is a ruleset and no series'))
   })
 
+  it('finds variations of rulesets behind their forms, and no other files', async () => {
+    const endings = ['nft', 'hardware.nft', 'open.nft']
+    const names = ['base', 'revised', 'as-proposed']
+    const folder = await rulesetsWith(...names.flatMap((name) => endings.map((ending) => `${name}.${ending}`)), 'base.a.b.nft', 'base..nft', 'base.hardware.txt')
+    const one = await loadCase('one', folder)
+    expect(Object.keys(one.baseRuleset!)).toEqual(endings)
+    expect(one.candidates[0]!.ruleset).toEqual(Object.fromEntries(endings.map((ending) => [ending, join(folder, 'one/ruleset', `revised.${ending}`)])))
+  })
+
   it.each<[string, string[], RegExp]>([
+    ['nothing but a variation', ['base.hardware.nft'], /holds no ruleset of (?:base|revised|as-proposed): write/],
+    ['a variation that base has not', ['base.nft', 'revised.nft', 'revised.open.nft', 'as-proposed.nft'], /its ruleset has the forms nft, open\.nft, and that of base nft/],
     ['no ruleset of base', ['revised.nft', 'as-proposed.nft'], /one\/ruleset holds no ruleset of base: write base\.nft there, or base\.iptables or base\.ip6tables$/],
     ['no ruleset of a candidate', ['base.nft', 'revised.nft'], /one\/ruleset holds no ruleset of as-proposed: write as-proposed\.nft there/],
     ['a form that base has not', ['base.nft', 'revised.nft', 'as-proposed.nft', 'as-proposed.iptables'], /candidate 'as-proposed': its ruleset has the forms nft, iptables, and that of base nft: give both the same$/],
     ['a form that only base has', ['base.nft', 'base.ip6tables', 'revised.nft', 'as-proposed.nft'], /candidate 'revised': its ruleset has the forms nft, and that of base nft, ip6tables/],
   ])('refuses a case with %s', async (_, files, sentence) => {
     await expect(loadCase('one', await rulesetsWith(...files))).rejects.toThrow(sentence)
+  })
+
+  /** A folder whose case is about firewall4, with these files of it. */
+  async function firewall4With(firewall4: string, ...files: string[]): Promise<string> {
+    const folder = await folderWith(GOOD.replace('tree: linux', 'tree: firewall4') + CANDIDATES.replaceAll('patched:', 'ruleset:').replace(/kconfig.*\n/, '') + firewall4)
+    for (const file of files) {
+      await mkdir(join(folder, 'one', dirname(file)), {recursive: true})
+      await writeFile(join(folder, 'one', file), '')
+    }
+    return folder
+  }
+  const ROUTER = 'firewall4:\n  router: router\n  variations:\n    hardware: {flow_offloading_hw: 1}\n'
+  const SERIES = ['firewall4/revised/master/0001-a.patch', 'firewall4/as-proposed/master/0001-a.patch']
+
+  it('finds the series of firewall4, and the router that it describes', async () => {
+    const folder = await firewall4With(ROUTER, 'router/uci/firewall.json', ...SERIES)
+    const one = await loadCase('one', folder)
+    expect(one.firewall4).toEqual({router: join(folder, 'one/router'), variations: {hardware: {flow_offloading_hw: '1'}}})
+    expect(seriesFor(one.candidates[0]!, 'master')).toBe(join(folder, 'one/firewall4/revised/master'))
+    expect(candidateVariant(one)).toBe('ruleset')
+  })
+
+  it.each<[string, string, string[], RegExp]>([
+    ['firewall4 without a router', '', ['router/uci/firewall.json', ...SERIES], /describes a router: add firewall4: \{router: FOLDER\}$/],
+    ['a router without a configuration', ROUTER, SERIES, /firewall4\.router: .*one\/router\/uci\/firewall\.json is no file/],
+    ['a candidate of another branch', ROUTER, ['router/uci/firewall.json', SERIES[0]!, 'firewall4/as-proposed/23.05/0001-a.patch'], /as-proposed holds no series: make the folder master\/ there$/],
+  ])('refuses %s', async (_, firewall4, files, sentence) => {
+    await expect(loadCase('one', await firewall4With(firewall4, ...files))).rejects.toThrow(sentence)
+  })
+
+  it('takes a router for firewall4 alone', () => {
+    expect(complaint(GOOD + ROUTER)).toBe('patches/one/case.yaml: firewall4: the case is of the tree linux')
   })
 
   it('keeps the name of base for base', () => {
