@@ -43,8 +43,9 @@ const program = new Command('patchbench')
 program
   .command('doctor')
   .description('what this machine has and lacks, and the one line that installs it')
+  .option('--ucode <path>', 'the program ucode, for rulesets of firewall4; default that on PATH')
   .option('--json', 'print JSON')
-  .action(async (options: {json?: boolean}) => {
+  .action(async (options: {json?: boolean; ucode?: string}) => {
     const {doctorCommand} = await import('./commands/doctor.js')
     finish(await doctorCommand(context, options))
   })
@@ -61,7 +62,7 @@ program
     for (const complaint of broken) say(complaint, EXIT.input)
   })
 
-withKernelOptions(program.command('compare'))
+withUcode(withKernelOptions(program.command('compare')))
   .description('reproduce each case on base and with each fix, and say what the fix is worth')
   .argument('[case...]', 'cases, all of them where none is named')
   .option('--cases <folder>', 'a folder of cases; default what patchbench.yaml names, else patches/')
@@ -80,7 +81,7 @@ withKernelOptions(program.command('compare'))
     finish(await compareCommand(context, names, options, commandLine()))
   })
 
-withKernelOptions(program.command('shell'))
+withUcode(withKernelOptions(program.command('shell')))
   .description('an interactive machine in the state of a variant; exit ends it')
   .argument('<case>')
   .addOption(new Option('--variant <variant>', 'the state').choices(VARIANTS).default('base'))
@@ -182,7 +183,7 @@ withKernelOptions(program.command('host'))
     process.exitCode = await hostCommand(context, name, options, (text) => void process.stdout.write(`${text}\n`))
   })
 
-withKernelOptions(build.command('ruleset'))
+withUcode(withKernelOptions(build.command('ruleset')))
   .description('the ruleset of a case or of a candidate, after it was loaded in a machine')
   .argument('<case>')
   .option('--candidate <name>', "of this one of the case's candidates; default base's")
@@ -244,6 +245,11 @@ function withKernelOptions(command: Command): Command {
     .option('--refresh', 'look for newer kernels and sources now')
     .option('--root <tar>', "a guest root of your own instead of mmdebstrap's")
     .addOption(new Option('--accel <accelerator>', 'how machines run').choices(['auto', 'kvm', 'tcg']).default('auto'))
+}
+
+/** For cases of the tree firewall4, where --source names one. */
+function withUcode(command: Command): Command {
+  return command.option('--ucode <path>', 'the program ucode, which runs firewall4; default that on PATH')
 }
 
 function commandLine(): string {

@@ -1,6 +1,6 @@
 import {existsSync} from 'node:fs'
 import {join, resolve} from 'node:path'
-import {candidateOf, caseNames, loadCase, seriesFor} from '../case/case.js'
+import {candidateOf, caseNames, FIREWALL4_LINE, loadCase, seriesFor} from '../case/case.js'
 import {type Context} from '../lib/context.js'
 import {EXIT, InputError} from '../lib/errors.js'
 import {applyJson, applyText} from '../report/apply.js'
@@ -39,8 +39,11 @@ async function ofCase(words: readonly string[], options: ApplyCommandOptions): P
   const folder = options.cases && resolve(options.cases)
   const isCase = options.candidate !== undefined || (words.length === 1 && isNoSeries(name) && (await caseNames(folder)).includes(name))
   if (!isCase) return {paths: words, options}
+  const one = await loadCase(name, folder)
+  // The distribution has no source of another tree than linux.
+  if (one.tree !== 'linux') return {paths: [seriesFor(candidateOf(one, options.candidate), FIREWALL4_LINE)], options: {...options, tree: 'firewall4'}}
   const line = options.kernel ?? DEFAULT_LINE
-  const path = seriesFor(candidateOf(await loadCase(name, folder), options.candidate), line)
+  const path = seriesFor(candidateOf(one, options.candidate), line)
   return {paths: [path], options: options.git === undefined ? {source: line, ...options} : options}
 }
 

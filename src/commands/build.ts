@@ -13,6 +13,7 @@ import {plainTable} from '../report/table.js'
 import {patchedWith} from '../run/patched.js'
 import {loadedRuleset} from '../run/rulesets.js'
 import {hasRulesets, rulesetOf} from '../ruleset/ruleset.js'
+import {chosenFirewall4, type Firewall4Options} from './firewall4.js'
 import {chosenBuilds, chosenKernels, type KernelOptions, onlyOne, wantsBuilt} from './kernels.js'
 
 /** `patchbench build livepatch CASE`: the module, and where it is. */
@@ -60,20 +61,21 @@ export async function buildKernelCommand(context: Context, name: string, options
   return {text: [`${label}  ${vmlinuz}  sha256:${facts.sha256}`, ...notes].join('\n'), exit: EXIT.ok}
 }
 
-export type BuildRulesetOptions = KernelOptions & {cases?: string; candidate?: string; accel: Accelerator | 'auto'; root?: string; json?: boolean}
+export type BuildRulesetOptions = KernelOptions & Firewall4Options & {cases?: string; candidate?: string; accel: Accelerator | 'auto'; root?: string; json?: boolean}
 
 /** `patchbench build ruleset CASE`: the ruleset of base or of a candidate, after a machine has loaded it, and where it is. */
-export async function buildRulesetCommand(context: Context, name: string, options: BuildRulesetOptions): Promise<string> {
-  const one = await loadCase(name, options.cases && resolve(options.cases))
+export async function buildRulesetCommand(context: Context, name: string, given: BuildRulesetOptions): Promise<string> {
+  const one = await loadCase(name, given.cases && resolve(given.cases))
   if (!hasRulesets(one)) throw new InputError(`the case '${name}' is about the tree ${one.tree} and has no rulesets`)
-  const candidate = options.candidate === undefined ? undefined : candidateOf(one, options.candidate)
+  const candidate = given.candidate === undefined ? undefined : candidateOf(one, given.candidate)
+  const {options, firewall4} = await chosenFirewall4(context, [one], given)
   const kernel = onlyOne(wantsBuilt(options) ? await chosenBuilds(context, one, options) : await chosenKernels(context, options))
   const {accelerator} = await chooseAccelerator(context, options.accel, kernel)
   const machine = {accelerator, ...(options.root ? {rootTar: resolve(options.root)} : {})}
   const [loaded] = await runTasks(context, [
     {
       title: `ruleset ${candidate?.name ?? 'base'} of ${name} on ${kernel.label}`,
-      run: async (own) => await loadedRuleset(own, one, kernel, await rulesetOf(own, one, candidate), machine),
+      run: async (own) => await loadedRuleset(own, one, kernel, await rulesetOf(own, one, candidate, firewall4), machine),
     },
   ])
   const facts = {ruleset: loaded!.name, kernel: kernel.label, files: loaded!.files, sha256: loaded!.sha256, notes: loaded!.notes}

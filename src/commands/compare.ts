@@ -17,9 +17,10 @@ import {comparisonTable} from '../report/table.js'
 import {compare, type CompareInput, type Comparison, type Target} from '../run/compare.js'
 import {exitCodeOf} from '../verdict/exit.js'
 import {type Variant} from '../verdict/verdict.js'
+import {chosenFirewall4, type Firewall4Options} from './firewall4.js'
 import {buildBases, chosenTargets, type KernelOptions} from './kernels.js'
 
-export type CompareOptions = KernelOptions & {
+export type CompareOptions = KernelOptions & Firewall4Options & {
   cases?: string
   variant?: Variant[]
   livepatch?: string[]
@@ -42,8 +43,10 @@ export async function compareCommand(
   options: CompareOptions,
   command: string,
 ): Promise<{text: string; exit: number; comparison: Comparison}> {
-  const cases = await chosenCases(names, options)
-  const targets = await targetsFor(context, cases, options)
+  const chosen = await chosenCases(names, options)
+  const cases = names.length > 0 ? chosen : withoutFirewall4(context, chosen)
+  const {options: others, firewall4} = await chosenFirewall4(context, cases, options)
+  const targets = await targetsFor(context, cases, others)
   await buildBases(context, targets)
   const {accelerator, why} = await chooseAccelerator(context, options.accel, targets[0]!.kernel)
   const date = new Date()
@@ -59,6 +62,7 @@ export async function compareCommand(
     keepGoing: options.keepGoing,
     accelerator,
     ...(options.root ? {rootTar: resolve(options.root)} : {}),
+    ...(firewall4 ? {firewall4} : {}),
   })
   const exit = exitCodeOf(comparison.results)
   const json = comparisonJson(comparison, {folder, exit, date: date.toISOString(), command, accelerator})
@@ -80,6 +84,14 @@ async function compareIn(context: Context, folder: string, input: Omit<CompareIn
     await rmdir(folder).catch(() => {})
     throw error
   }
+}
+
+/** Where all cases are meant, those that need a tree of their own are left out, which is said. */
+function withoutFirewall4(context: Context, cases: readonly Case[]): readonly Case[] {
+  const others = cases.filter(({tree}) => tree !== 'firewall4')
+  if (others.length === 0) return cases
+  for (const {name} of cases.filter((one) => !others.includes(one))) context.progress(`left out: ${name} needs a tree of firewall4: name the case, and the tree with --source`)
+  return others
 }
 
 /** What each case is run on; cases that cannot be run as they were asked for are named. */

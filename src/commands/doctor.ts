@@ -1,11 +1,12 @@
 import {access, readFile, statfs} from 'node:fs/promises'
 import {type Context} from '../lib/context.js'
-import {EXIT} from '../lib/errors.js'
+import {CouldNotRun, EXIT} from '../lib/errors.js'
 import {makeFolder} from '../lib/files.js'
 import {findProgram} from '../lib/hostpath.js'
 import {run} from '../lib/process.js'
 import {projectPath} from '../lib/project.js'
 import {plainTable} from '../report/table.js'
+import {findUcode} from '../ruleset/ucode.js'
 
 type Finding = {name: string; state: 'there' | 'missing' | 'note'; detail: string; package?: string}
 type HostPackage = {package: string; program?: string; file?: string; why: string}
@@ -14,8 +15,8 @@ type HostPackage = {package: string; program?: string; file?: string; why: strin
 const ROOM = 3000
 
 /** `patchbench doctor`: what this machine has and lacks, and the one line that installs it. */
-export async function doctorCommand(context: Context, options: {json?: boolean}): Promise<{text: string; exit: number}> {
-  const findings = [...(await hostPackages(context)), await kvm(), await room(context)]
+export async function doctorCommand(context: Context, options: {json?: boolean; ucode?: string}): Promise<{text: string; exit: number}> {
+  const findings = [...(await hostPackages(context)), await kvm(), await ucode(context, options.ucode), await room(context)]
   const missing = findings.flatMap((one) => (one.state === 'missing' && one.package ? [one.package] : []))
   const mend = missing.length > 0 ? `apt-get install --yes --no-install-recommends ${missing.join(' ')}` : null
   const exit = findings.some(({state}) => state === 'missing') ? EXIT.couldNotRun : EXIT.ok
@@ -54,6 +55,17 @@ async function kvm(): Promise<Finding> {
     ? '/dev/kvm is there; whether guests run under it is found out by a probe guest when one is needed'
     : 'no /dev/kvm: machines run under TCG, more slowly'
   return {name: 'KVM', state: 'note', detail}
+}
+
+/** Only cases about firewall4 need it, so a machine without it lacks nothing. */
+async function ucode(context: Context, named?: string): Promise<Finding> {
+  try {
+    const {path} = await findUcode(context, named)
+    return {name: 'ucode', state: 'there', detail: `${path} renders: cases of the tree firewall4 can run`}
+  } catch (error) {
+    if (!(error instanceof CouldNotRun)) throw error
+    return {name: 'ucode', state: named === undefined ? 'note' : 'missing', detail: `${error.message}${error.detail ? ` (${error.detail.split('\n')[0]})` : ''}; only cases of the tree firewall4 need it`}
+  }
 }
 
 async function room(context: Context): Promise<Finding> {

@@ -15,12 +15,14 @@ import {findVng, vngArguments} from '../machine/vng.js'
 import {caseSnapshot} from '../run/machines.js'
 import {patchedWith} from '../run/patched.js'
 import {shellJob} from '../run/sessions.js'
+import {type Firewall4} from '../ruleset/firewall4.js'
 import {hasRulesets, keepRuleset, rulesetOf} from '../ruleset/ruleset.js'
 import {type Variant} from '../verdict/verdict.js'
 import {withParameters} from './compare.js'
+import {chosenFirewall4, type Firewall4Options} from './firewall4.js'
 import {chosenBuilds, chosenKernels, type KernelOptions, onlyOne, wantsBuilt} from './kernels.js'
 
-export type ShellOptions = KernelOptions & {
+export type ShellOptions = KernelOptions & Firewall4Options & {
   variant: Variant
   livepatch?: string
   candidate?: string
@@ -45,13 +47,14 @@ cd /tmp && PYTHONPATH=/patchbench/lib exec /run/job/reproduce
 `
 
 /** `patchbench shell CASE`: a machine in a variant's state, with the terminal as its console. */
-export async function shellCommand(context: Context, name: string, options: ShellOptions): Promise<number> {
+export async function shellCommand(context: Context, name: string, given: ShellOptions): Promise<number> {
   if (!process.stdin.isTTY) throw new InputError('shell needs a terminal: run it without redirection, or use compare')
-  const one = withParameters(await loadCase(name, options.cases && resolve(options.cases)), options.set)
-  checkVariant(one, options)
+  const one = withParameters(await loadCase(name, given.cases && resolve(given.cases)), given.set)
+  checkVariant(one, given)
+  const {options, firewall4} = await chosenFirewall4(context, [one], given)
   const kernel = await kernelOf(context, one, options)
   if (options.vng) return await vngShell(context, kernel, options)
-  return await ownShell(context, one, kernel, options)
+  return await ownShell(context, one, {kernel, firewall4}, options)
 }
 
 function checkVariant(one: Case, {variant, vng, candidate}: ShellOptions): void {
@@ -70,7 +73,7 @@ async function kernelOf(context: Context, one: Case, options: ShellOptions): Pro
   return (await patchedWith(context, candidateOf(one, options.candidate), base)).kernel
 }
 
-async function ownShell(context: Context, one: Case, kernel: Kernel, options: ShellOptions): Promise<number> {
+async function ownShell(context: Context, one: Case, {kernel, firewall4}: {kernel: Kernel; firewall4: Firewall4 | undefined}, options: ShellOptions): Promise<number> {
   const live = options.variant === 'livepatched' || options.variant === 'reverted'
   const livepatch = live ? livepatchOf(one, options.livepatch) : undefined
   const candidate = options.variant === 'ruleset' ? candidateOf(one, options.candidate) : undefined
@@ -79,7 +82,7 @@ async function ownShell(context: Context, one: Case, kernel: Kernel, options: Sh
     {
       title: `${one.name} on ${kernel.label}`,
       run: async (own) => ({
-        ruleset: hasRulesets(one) ? await rulesetOf(own, one, candidate) : undefined,
+        ruleset: hasRulesets(one) ? await rulesetOf(own, one, candidate, firewall4) : undefined,
         snapshot: await caseSnapshot(own, one, kernel, {accelerator, ...(options.root ? {rootTar: resolve(options.root)} : {})}),
         loadable: livepatch && {livepatch, module: await buildLivepatch(own, livepatch, kernel)},
       }),

@@ -5,6 +5,7 @@ import {type Context} from '../lib/context.js'
 import {CouldNotRun} from '../lib/errors.js'
 import {makeFolder} from '../lib/files.js'
 import {sha256File} from '../lib/hash.js'
+import {type Firewall4, renderedRuleset} from './firewall4.js'
 
 /** What a reproducer loads into its router: data, wherever it came from. */
 export type Ruleset = {
@@ -14,6 +15,8 @@ export type Ruleset = {
   files: RulesetFiles
   /** What the reader of a verdict has to know of it besides. */
   notes: string[]
+  /** What the tests of the tree that rendered it printed, where there are some. */
+  tests?: string
 }
 
 /** A ruleset as a run keeps it: copies of the files, which its sessions load and nobody changes any more. */
@@ -27,15 +30,20 @@ export function hasRulesets(one: Pick<Case, 'tree'>): boolean {
 /**
  * The ruleset of a candidate; of base where none is named.
  *
+ * @param firewall4 what renders it, where the case is about firewall4
  * @throws CouldNotRun when it cannot be made, with the reason
  */
-export async function rulesetOf(_context: Context, one: Case, candidate?: Candidate): Promise<Ruleset> {
+export async function rulesetOf(context: Context, one: Case, candidate?: Candidate, firewall4?: Firewall4): Promise<Ruleset> {
+  if (one.tree === 'firewall4') {
+    if (firewall4 === undefined) throw new CouldNotRun(`${one.name} needs a tree of firewall4, and none was named`)
+    return await renderedRuleset(context, one, firewall4, candidate)
+  }
   const files = candidate === undefined ? one.baseRuleset : candidate.ruleset
-  if (files === undefined) throw new CouldNotRun(`patchbench does not render the rulesets of ${one.tree} yet`)
+  if (files === undefined) throw new TypeError(`there are no rulesets of the tree ${one.tree}`)
   return {name: candidate?.name ?? 'base', files, notes: []}
 }
 
-/** Copies a ruleset into a folder, as NAME.nft and its like. */
+/** Copies a ruleset into a folder, as NAME.nft and its like, and what tests printed as NAME.tests.log. */
 export async function keepRuleset(ruleset: Ruleset, folder: string): Promise<KeptRuleset> {
   await makeFolder(folder)
   const kept: KeptRuleset = {...ruleset, files: {}, sha256: {}}
@@ -44,6 +52,10 @@ export async function keepRuleset(ruleset: Ruleset, folder: string): Promise<Kep
     await copyFile(from, path)
     kept.files[ending] = path
     kept.sha256[ending] = await sha256File(path)
+  }
+  if (ruleset.tests !== undefined) {
+    kept.tests = join(folder, `${ruleset.name}.tests.log`)
+    await copyFile(ruleset.tests, kept.tests)
   }
   return kept
 }

@@ -12,16 +12,19 @@ import {type Accelerator} from '../machine/qemu.js'
 import {BadSnapshot, runSession, type SessionResult} from '../machine/session.js'
 import {forgetSnapshot, type Snapshot} from '../machine/snapshot.js'
 import {planSessions, type SessionPlan} from '../plan/plan.js'
+import {type Firewall4} from '../ruleset/firewall4.js'
 import {hasRulesets, keepRuleset, type KeptRuleset, rulesetOf} from '../ruleset/ruleset.js'
 import {type Trace} from '../trace/trace.js'
 import {exitCodeOf} from '../verdict/exit.js'
+import {type Suite} from '../verdict/suite.js'
 import {type Variant, type VariantRun} from '../verdict/verdict.js'
 import {caseSnapshot} from './machines.js'
 import {outcomesOf} from './outcome.js'
 import {type Patched, patchedWith} from './patched.js'
-import {type Fix, type Result, resultOf} from './results.js'
+import {type Cell, type Fix, type Result, resultOf} from './results.js'
 import {runSelftests, type SelftestRow} from './selftests.js'
 import {type Loadable, sessionJob, sessionLimits} from './sessions.js'
+import {suiteOf} from './suites.js'
 import {differences, prepareProbes, readTrace, untraced} from './traced.js'
 
 /** A case, a kernel and the variants that are run on it; `patched` needs one that is built from a source. */
@@ -39,6 +42,8 @@ export type CompareInput = {
   accelerator: Accelerator
   /** A guest root that the user brought. */
   rootTar?: string
+  /** What renders the rulesets of cases of the tree firewall4. */
+  firewall4?: Firewall4
   /** The run's folder, where the evidence goes. */
   folder: string
 }
@@ -88,6 +93,8 @@ type Pair = {
   notes: Map<string, readonly string[]>
   /** What the candidates' own selftests said. */
   selftests: Map<string, readonly SelftestRow[]>
+  /** What the tests of the tree that rendered a ruleset said, by the ruleset's name. */
+  suites: Map<string, Suite>
   record: PairRecord
 }
 
@@ -115,14 +122,15 @@ async function runUntilMissed(context: Context, pairs: Pair[], task: (pair: Pair
   }
 }
 
-function pairsOf({targets, repeats, trace, folder}: CompareInput): Pair[] {
+function pairsOf(input: CompareInput): Pair[] {
+  const {targets, repeats, trace, folder} = input
   return targets.map(({one, kernel, variants}) => {
     const of = (fixes: readonly {name: string; isFor: boolean}[]) => fixes.filter(({isFor}) => isFor).map(({name}) => name)
     const livepatches = of(one.livepatches.map(({name, kernels}) => ({name, isFor: kernels?.includes(kernel.line) ?? true})))
     const candidates = of(one.candidates.map((candidate) => ({name: candidate.name, isFor: isForLine(one, candidate, kernel.line)})))
     const plan = planSessions({livepatches, candidates, candidateVariant: candidateVariant(one), variants, repeats, trace: trace && one.probes.length > 0})
     const pair = {one, kernel, plan, folder: join(folder, one.name, kernel.label.replaceAll(' ', '-'))}
-    return {...pair, runs: new Map(), traces: new Map(), patched: new Map(), rulesets: new Map(), snapshots: new Map(), notes: new Map(), selftests: new Map(), record: recordOf(one, kernel)}
+    return {...pair, runs: new Map(), traces: new Map(), patched: new Map(), rulesets: new Map(), snapshots: new Map(), notes: new Map(), selftests: new Map(), suites: new Map(), record: recordOf(one, kernel, input)}
   })
 }
 
@@ -138,7 +146,7 @@ function unclaimed({targets}: CompareInput): string[] {
   })
 }
 
-function recordOf(one: Case, kernel: Kernel): PairRecord {
+function recordOf(one: Case, kernel: Kernel, {firewall4}: CompareInput): PairRecord {
   return {
     case: one.name,
     title: one.title,
@@ -148,10 +156,15 @@ function recordOf(one: Case, kernel: Kernel): PairRecord {
     rulesets: [],
     kernel: kernel.label,
     release: kernel.release,
-    origin: kernel.origin,
+    origin: {...kernel.origin, ...(one.tree === 'firewall4' && firewall4 ? originOf(firewall4) : {})},
     modules: {},
     sessions: [],
   }
+}
+
+function originOf({source, ucode}: Firewall4): Record<string, string> {
+  const from = Object.entries(source.origin).map(([kind, what]) => `${kind} ${what}`)
+  return {firewall4: [source.version, ...from].join(', '), ucode: `${ucode.path} sha256:${ucode.files[ucode.path] ?? 'unknown'}`}
 }
 
 async function runPair(context: Context, pair: Pair, input: CompareInput, limit: Limit, remade: Map<string, Promise<Snapshot>>): Promise<void> {
@@ -172,7 +185,7 @@ async function runPlanned(context: Context, pair: Pair, plan: SessionPlan, input
   await mkdir(evidence, {recursive: true})
   try {
     const kernel = candidate !== undefined && variants.includes('patched') ? (await patch(context, pair, candidate)).kernel : pair.kernel
-    const ruleset = hasRulesets(pair.one) ? await ruled(context, pair, candidate) : undefined
+    const ruleset = hasRulesets(pair.one) ? await ruled(context, pair, input, candidate) : undefined
     const snapshot = await machineOf(context, pair, kernel, input)
     const loadable = livepatch === undefined ? undefined : await build(context, pair, livepatch)
     const {probes, notes} = traced ? await prepareProbes(context, pair.one, kernel) : {probes: [], notes: []}
@@ -246,16 +259,18 @@ async function selftest(context: Context, pair: Pair, candidate: string, input: 
 }
 
 /** The ruleset of a candidate or of base, made and copied into the evidence once for all of its sessions. */
-async function ruled(context: Context, pair: Pair, candidate?: string): Promise<KeptRuleset> {
+async function ruled(context: Context, pair: Pair, {firewall4}: CompareInput, candidate?: string): Promise<KeptRuleset> {
   const {one, rulesets, record} = pair
   const name = candidate ?? 'base'
   let made = rulesets.get(name)
   if (!made) {
-    made = rulesetOf(context, one, candidate === undefined ? undefined : candidateOf(one, candidate)).then(async (ruleset) => {
+    made = rulesetOf(context, one, candidate === undefined ? undefined : candidateOf(one, candidate), firewall4).then(async (ruleset) => {
       const kept = await keepRuleset(ruleset, join(pair.folder, 'rulesets'))
       const order = ['base', ...one.candidates.map(({name}) => name)]
       record.rulesets = [...record.rulesets, kept].sort((a, b) => order.indexOf(a.name) - order.indexOf(b.name))
-      if (candidate !== undefined) pair.notes.set(candidate, ruleset.notes)
+      pair.notes.set(candidate ?? '', ruleset.notes)
+      const suite = await suiteOf(kept)
+      if (suite) pair.suites.set(name, suite)
       return kept
     })
     rulesets.set(name, made)
@@ -309,14 +324,21 @@ function resultsOf(pair: Pair): Result[] {
     .filter(({repeat, traced}) => repeat === 0 && !traced)
     .flatMap((session) =>
       session.variants.map((variant) => {
-        const cell = {kernel: kernel.label, variant, fixes, fix: fixOf(one, session), notes: pair.notes.get(session.candidate ?? '') ?? [], selftests: pair.selftests.get(session.candidate ?? '') ?? []}
+        const candidate = session.candidate ?? ''
+        const said = {notes: pair.notes.get(candidate) ?? [], selftests: pair.selftests.get(candidate) ?? [], suites: suitesOf(pair, session)}
         const own = runsOf(pair, variant, session)
-        const result = resultOf(one, cell, {base, own}, folder)
+        const result = resultOf(one, {kernel: kernel.label, variant, fixes, fix: fixOf(one, session), ...said}, {base, own}, folder)
         const left = pair.traces.get(cellKey(variant, session))
         if (!left) return result
         return {...result, trace: {...left.trace, notes: [...left.trace.notes, ...differences(left.run, own[0])]}}
       }),
     )
+}
+
+/** What the tests of the tree said on base and with the session's candidate. */
+function suitesOf({suites}: Pair, {candidate = 'base'}: SessionPlan): Cell['suites'] {
+  const [base, own] = [suites.get('base'), suites.get(candidate)]
+  return base && own && {base, own}
 }
 
 function fixOf(one: Case, {livepatch, candidate}: SessionPlan): Fix | undefined {

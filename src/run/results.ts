@@ -2,6 +2,7 @@ import {type Case} from '../case/case.js'
 import {type Trace} from '../trace/trace.js'
 import {type TestOutcome} from '../verdict/ktap.js'
 import {withSelftests} from '../verdict/selftests.js'
+import {type Suite, withSuite} from '../verdict/suite.js'
 import {decide, type Variant, type VariantRun, type VerdictName} from '../verdict/verdict.js'
 import {type SelftestRow} from './selftests.js'
 
@@ -9,7 +10,7 @@ import {type SelftestRow} from './selftests.js'
 export type Fix = {name: string; claims: readonly string[]; expect: {[variant in Variant]?: VerdictName | undefined}}
 
 /** What is judged: a variant on a kernel, with one of the fixes that are proved on it. */
-export type Cell = {kernel: string; variant: Variant; fixes: readonly Fix[]; fix?: Fix | undefined; /** What the reader has to know besides. */ notes?: readonly string[]; /** What the series' own selftests said. */ selftests?: readonly SelftestRow[]}
+export type Cell = {kernel: string; variant: Variant; fixes: readonly Fix[]; fix?: Fix | undefined; /** What the reader has to know besides. */ notes?: readonly string[]; /** What the series' own selftests said. */ selftests?: readonly SelftestRow[]; /** What the tree's own tests said, on base and here. */ suites?: {base: Suite; own: Suite} | undefined}
 
 /** One row of a report: what is known about a case on a kernel in a variant. */
 export type Result = {
@@ -48,13 +49,14 @@ type TestStatus = TestOutcome['status'] | 'missing'
 /** The result of a cell, from the runs of its variant and those of base. */
 export function resultOf(
   one: Case,
-  {kernel, variant, fix, fixes, notes = [], selftests = []}: Cell,
+  {kernel, variant, fix, fixes, notes = [], selftests = [], suites}: Cell,
   runs: {base: readonly VariantRun[]; own: readonly VariantRun[]},
   evidence: string,
 ): Result {
   const claimed = fix?.claims ?? claimedByAny(one, fixes)
   const claim = {symptoms: claimed, controls: one.controls.map(({name}) => name)}
-  const {verdict, reasons} = withSelftests(decide(variant, claim, runs.base, runs.own), selftests)
+  const decided = withSelftests(decide(variant, claim, runs.base, runs.own), selftests)
+  const {verdict, reasons} = suites ? withSuite(decided, suites.base, suites.own) : decided
   const tests = [
     ...one.symptoms.map(({name}) => testRow(name, 'symptom', claimed.includes(name), runs.base, runs.own)),
     ...one.controls.map(({name}) => testRow(name, 'control', true, runs.base, runs.own)),

@@ -1,4 +1,5 @@
 import {execa} from 'execa'
+import {existsSync} from 'node:fs'
 import {cp, mkdir, readdir, readFile, readlink, writeFile} from 'node:fs/promises'
 import {join} from 'node:path'
 import {projectPath} from '../../src/lib/project.js'
@@ -39,7 +40,8 @@ export function reasons(results: readonly Result[]): string {
 export async function copyOfCase(name: string): Promise<string> {
   const folder = await scratch()
   await mkdir(join(folder, 'vm'))
-  for (const part of ['patches', 'livepatch']) await cp(projectPath(part, name), join(folder, part, name), {recursive: true})
+  const parts = ['patches', 'livepatch'].filter((part) => existsSync(projectPath(part, name)))
+  for (const part of parts) await cp(projectPath(part, name), join(folder, part, name), {recursive: true})
   await cp(projectPath('vm', `${name}.py`), join(folder, 'vm', `${name}.py`))
   return join(folder, 'patches')
 }

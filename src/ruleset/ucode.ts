@@ -1,0 +1,58 @@
+import {realpath} from 'node:fs/promises'
+import {resolve} from 'node:path'
+import {type Context} from '../lib/context.js'
+import {CouldNotRun, InputError} from '../lib/errors.js'
+import {sha256File} from '../lib/hash.js'
+import {findProgram} from '../lib/hostpath.js'
+import {type Finished, lastLines, run, type RunOptions} from '../lib/process.js'
+
+/** The interpreter of firewall4's language, which does what it is asked. */
+export type Ucode = {
+  path: string
+  /** SHA-256 of its program, its libraries and the modules that it loads, by path. */
+  files: Record<string, string>
+}
+
+/** Where ucode is to be had: no distribution that patchbench runs on packages it, and patchbench does not build it. */
+export const UCODE_PAGE = 'https://github.com/jow-/ucode'
+
+/** How long one run of a program of firewall4's may take, in s; its whole test-suite takes two. */
+const DEADLINE = 120
+
+/** Renders, loads the module that firewall4's mocks need, and says which files it did that with. */
+const PROBE = `{% let fs = require("fs"); print(render(() => print(fs.readfile("/proc/self/maps")))) %}`
+
+/**
+ * The ucode at a path, or else on PATH.
+ *
+ * @throws InputError when there is none at the path
+ * @throws CouldNotRun when there is none, or it cannot do what rendering needs
+ */
+export async function findUcode(context: Context, named?: string): Promise<Ucode> {
+  const found = named === undefined ? await findProgram('ucode') : resolve(named)
+  const path = found && (await realpath(found).catch(() => undefined))
+  if (path === undefined && named !== undefined) throw new InputError(`--ucode ${named} is not there: name the program ucode (${UCODE_PAGE})`)
+  if (path === undefined) throw new CouldNotRun(`there is no ucode on PATH, which renders firewall4's rulesets: build it (${UCODE_PAGE}) and name it with --ucode PATH`)
+  const probe = await runApart(path, ['-S', '-T,', '-'], {signal: context.signal, input: PROBE, allowedExits: 'any'})
+  const files = probe.exitCode === 0 ? await mappedFiles(probe.stdout) : {}
+  if (!(path in files)) throw new CouldNotRun(`${path} does not work as ucode with its module fs: install it whole (${UCODE_PAGE})`, lastLines(probe.all, 5))
+  return {path, files}
+}
+
+/** The files of /proc/PID/maps (proc(5)), with their checksums. */
+async function mappedFiles(maps: string): Promise<Record<string, string>> {
+  const paths = new Set(maps.split('\n').flatMap((line) => /\s(\/.*)$/.exec(line)?.[1] ?? []))
+  return Object.fromEntries(await Promise.all([...paths].sort().map(async (path) => [path, await sha256File(path)] as const)))
+}
+
+/**
+ * Runs a program that reads what others wrote: without network, and with a
+ * deadline, after which it exits with 124 (timeout(1)).
+ */
+export async function runApart(program: string, args: readonly string[], options: RunOptions): Promise<Finished> {
+  const words = ['--map-current-user', '--net', '--', 'timeout', '--kill-after=5', String(DEADLINE), program, ...args]
+  const finished = await run('unshare', words, {...options, allowedExits: 'any'})
+  if (/^unshare: /m.test(finished.stderr)) throw new CouldNotRun('this host lets nobody run a program without network (unshare(1)), as firewall4 is to be run', lastLines(finished.stderr, 3))
+  if (finished.exitCode === 124) throw new CouldNotRun(`${program} did not end within ${DEADLINE} s`, lastLines(finished.all, 5))
+  return finished
+}
