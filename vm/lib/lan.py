@@ -391,6 +391,7 @@ def at_once(site, flow, queries, where_to):
 
 def in_turn(site, flow, packets, where_to):
     """Several queries from one socket, each after the reply to the one before: a reply offloads the flow."""
+    flow.answers.clear()
     replies = flow.exchange(packets)
     site.keep_tables(f"{packets} queries in turn, udp{flow.ip.digit}")
     right = flow.answers[where_to]
