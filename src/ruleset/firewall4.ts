@@ -8,6 +8,7 @@ import {CouldNotRun, InputError} from '../lib/errors.js'
 import {keyOf, sha256File} from '../lib/hash.js'
 import {hostPath} from '../lib/hostpath.js'
 import {lastLines} from '../lib/process.js'
+import {codeOf} from '../series/identity.js'
 import {readSeries} from '../series/series.js'
 import {applyWhole} from '../tree/apply.js'
 import {checkOut, type Source} from '../tree/source.js'
@@ -39,7 +40,8 @@ type Settings = Record<string, string>
 export async function renderedRuleset(context: Context, one: Case, {source, ucode}: Firewall4, candidate?: Candidate): Promise<Ruleset> {
   const {router, variations} = settingsOf(one)
   const name = candidate?.name ?? 'base'
-  const {commit, tree} = candidate ? await withSeries(context, source, candidate) : {commit: source.commit, tree: source.treeHash}
+  const {commit, applied} = candidate ? await withSeries(context, source, candidate) : {commit: source.commit}
+  const tree = applied?.tree ?? source.treeHash
   const inputs = {tree, router: await checksumsOf(router), variations, ucode: ucode.files, steps: 1}
   const made = await artefact(context, 'ruleset', keyOf(inputs), inputs, async (into) => {
     const folder = join(into, 'work')
@@ -59,7 +61,7 @@ export async function renderedRuleset(context: Context, one: Case, {source, ucod
   const endings = ['', ...Object.keys(variations)].map(endingOf)
   const files = Object.fromEntries(endings.map((ending) => [ending, join(made.directory, `ruleset.${ending}`)]))
   const notes = (await readFile(join(made.directory, 'warnings'), 'utf8')).split('\n').filter(Boolean)
-  return {name, files, notes, tests: join(made.directory, 'tests.log')}
+  return {name, files, notes, tests: join(made.directory, 'tests.log'), ...(applied ? {applied} : {})}
 }
 
 /** `nft`, and `hardware.nft` of a variation. */
@@ -72,9 +74,10 @@ function settingsOf({firewall4, name}: Case): {router: string; variations: Recor
   return firewall4
 }
 
-async function withSeries(context: Context, source: Source, candidate: Candidate): Promise<{commit: string; tree: string}> {
+async function withSeries(context: Context, source: Source, candidate: Candidate): Promise<{commit: string; applied?: NonNullable<Ruleset['applied']>}> {
   const series = await readSeries(context.signal, [seriesFor(candidate, FIREWALL4_LINE)])
-  return await applyWhole(context, series, source, `candidate ${candidate.name}`)
+  const {commit, tree} = await applyWhole(context, series, source, `candidate ${candidate.name}`)
+  return {commit, applied: {patches: series.patches.map(({title}) => title), series: codeOf(series), tree}}
 }
 
 async function newFolder(...path: string[]): Promise<string> {

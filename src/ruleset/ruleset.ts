@@ -17,6 +17,8 @@ export type Ruleset = {
   notes: string[]
   /** What the tests of the tree that rendered it printed, where there are some. */
   tests?: string
+  /** The series that the tree was rendered with: the subjects, its codeOf, and what git calls the tree. */
+  applied?: {patches: string[]; series: string; tree: string}
 }
 
 /** A ruleset as a run keeps it: copies of the files, which its sessions load and nobody changes any more. */

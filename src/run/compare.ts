@@ -269,6 +269,7 @@ async function ruled(context: Context, pair: Pair, {firewall4}: CompareInput, ca
       const order = ['base', ...one.candidates.map(({name}) => name)]
       record.rulesets = [...record.rulesets, kept].sort((a, b) => order.indexOf(a.name) - order.indexOf(b.name))
       pair.notes.set(candidate ?? '', ruleset.notes)
+      if (candidate !== undefined && ruleset.applied) record.candidates.push({name: candidate, ...ruleset.applied})
       const suite = await suiteOf(kept)
       if (suite) pair.suites.set(name, suite)
       return kept
