@@ -323,8 +323,19 @@ def unchanged(site, flows):
 # Group mark.
 
 
-def stays_offloaded(site, flow):
-    """What the mark does not concern is offloaded as before, by a query: then conntrack sees no reply."""
+def stays_offloaded(site, ip, *where):
+    """
+    What the mark does not concern is offloaded as before, by a query: then conntrack sees no reply. Of three flows one
+    is enough: where routes are renewed at that very moment, a flow is let go, and the reply makes it anew.
+    """
+    for _ in range(3):
+        passed, seen = offloaded_by_query(site, Flow(site, ip, *where))
+        if passed:
+            break
+    return passed, seen
+
+
+def offloaded_by_query(site, flow):
     replies = flow.exchange(QUERIES, QUERIES)
     # A read of the table can miss an entry.
     by_query = not OFFLOAD or QUERIES < 2 or any("[UNREPLIED]" in flow.flags() for _ in range(3))
@@ -357,7 +368,7 @@ def main():
         for flow, *result in unchanged(site, [Flow(site, IP4), Flow(site, IP6), TcpFlow(site, IP4)]):
             ktap.test(f"unchanged-stays-offloaded-{flow.protocol}{flow.ip.digit}", *result)
         site.meet(IP6)
-        ktap.test("via6-stays-offloaded4", *stays_offloaded(site, Flow(site, IP4, "tagged", VIA6 + "2")))
+        ktap.test("via6-stays-offloaded4", *stays_offloaded(site, IP4, "tagged", VIA6 + "2"))
         site.ppp()
         for _, *result in unchanged(site, [Flow(site, IP4, "tagged", PPP_SERVER)]):
             ktap.test("pppoe-stays-offloaded4", *result)
@@ -373,10 +384,10 @@ def main():
             ktap.test(f"mark-query-route{ip.digit}", *in_turn(site, Flow(site, ip), PACKETS, "pbr" if MARK else "server"))
             ktap.test(f"mark-one-query-each{ip.digit}", *one_each(site, ip))
             site.rules(PLUGGED)
-            ktap.test(f"unmarked-stays-offloaded{ip.digit}", *stays_offloaded(site, Flow(site, ip)))
+            ktap.test(f"unmarked-stays-offloaded{ip.digit}", *stays_offloaded(site, ip))
         for ip in (IP4, IP6):
             site.rules(PLUGGED, OTHER_MARK)
-            ktap.test(f"harmless-mark-stays-offloaded{ip.digit}", *stays_offloaded(site, Flow(site, ip)))
+            ktap.test(f"harmless-mark-stays-offloaded{ip.digit}", *stays_offloaded(site, ip))
         site.save()
 
 
