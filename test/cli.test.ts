@@ -196,6 +196,24 @@ describe('what could not run is exit 69:', () => {
   })
 })
 
+describe('firewall4, where there is none,', () => {
+  it('could not run, with what to give', async () => {
+    const {stdout, stderr, exitCode} = await patchbench(['compare', 'fw4-guard'])
+    expect([exitCode, stdout]).toEqual([69, ''])
+    expect(stderr).toContain('fw4-guard needs a tree of firewall4: name a clone, a git URL or a tarball with --source')
+  })
+
+  it('is no matter of other cases', async () => {
+    expect(await refused(['compare', 'ipmr-loopback', '--ucode', '/bin/true'])).toContain('--ucode is for cases of the tree firewall4')
+  })
+
+  it('is told by doctor of a ucode that is none', async () => {
+    const {stdout, exitCode} = await patchbench(['doctor', '--ucode', '/bin/true'])
+    expect(exitCode).toBe(69)
+    expect(stdout).toMatch(/^ucode +missing +\S*true does not work as ucode/m)
+  })
+})
+
 describe('an interruption is exit 130:', () => {
   it.each(['SIGINT', 'SIGTERM'] as const)('%s, and nothing is left running', async (signal) => {
     const folder = await scratch()
