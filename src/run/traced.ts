@@ -91,10 +91,11 @@ async function readText(path: string): Promise<string> {
 
 /** Where a traced run differs from the one that the verdict is drawn from: probes cost time. */
 export function differences(traced: VariantRun, judged: VariantRun | undefined): string[] {
-  if (traced.failure !== undefined) return [`the traced run is no result: ${traced.failure}`]
+  // That nothing runs there is said with the verdict.
   if (!judged || judged.failure !== undefined) return []
+  if (traced.failure !== undefined) return [`the traced run is no result: ${traced.failure.split('\n')[0]}`]
   return judged.tests.flatMap(({name, status}) => {
     const again = traced.tests.find((test) => test.name === name)?.status ?? 'missing'
-    return again === status ? [] : [`with probes the test '${name}' ${again}, without it ${status}: the trace is of another course`]
+    return again === status ? [] : [`with probes the test '${name}' ${again}, without them ${status}: the trace may be of another course`]
   })
 }
