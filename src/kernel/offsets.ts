@@ -30,7 +30,7 @@ export async function memberOffsets(context: Context, kernel: Kernel, members: r
   const wanted = [...new Set(members)].sort()
   if (wanted.length === 0) return new Map()
   const inputs = {kernel: kernel.key, wanted, headers: [HEADERS, NETFILTER], compiler: await compilerVersion(context), steps: 1}
-  const made = await artefact(context, 'offsets', keyOf(inputs), inputs, async (into) => {
+  const made = await artefact(context, 'layout', keyOf(inputs), inputs, async (into) => {
     const scratch = join(into, 'build')
     await mkdir(scratch)
     const found = await compiled(context, kernel, wanted, scratch)
