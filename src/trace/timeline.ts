@@ -40,10 +40,15 @@ export function timeline(
 ): TimelineEntry[] {
   const entries: TimelineEntry[] = [
     ...events.map((event) => traceEntry(event, clock)),
-    ...packets.map(({time, capture, text}) => ({time, kind: 'packet' as const, name: capture, text})),
+    ...once(packets).map(({time, capture, text}) => ({time, kind: 'packet' as const, name: capture, text})),
     ...conntrack.map(({time, source, text}) => ({time, kind: 'conntrack' as const, name: source, text})),
   ]
   return entries.sort((a, b) => a.time - b.time)
+}
+
+/** A frame that several captures of one device hold is one packet. */
+function once<T extends Packet>(packets: readonly T[]): T[] {
+  return [...new Map(packets.toReversed().map((packet) => [`${packet.time} ${packet.text}`, packet])).values()].reverse()
 }
 
 function traceEntry({name, time, task, fields, text}: TraceEvent, {ahead}: TraceClock): TimelineEntry {

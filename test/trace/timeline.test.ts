@@ -36,6 +36,11 @@ describe('a timeline', () => {
   })
 })
 
+it('a frame that two captures hold is one packet, of the first', () => {
+  const packets = [{time: 5, capture: 'a', text: 'x > y'}, {time: 5, capture: 'a', text: 'y > x'}, {time: 5, capture: 'b', text: 'x > y'}, {time: 6, capture: 'b', text: 'x > y'}]
+  expect(timeline([], EXACT, packets, []).map(({time, name, text}) => `${time} ${name} ${text}`)).toEqual(['5 a x > y', '5 a y > x', '6 b x > y'])
+})
+
 describe("a trace's clock", () => {
   const measured = (ahead: number, uncertainty = 1500) => ({ahead, uncertainty})
 
