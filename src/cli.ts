@@ -11,6 +11,7 @@ import {type ApplyCommandOptions} from './commands/apply.js'
 import {type BuildKernelOptions, type BuildRulesetOptions} from './commands/build.js'
 import {type CompareOptions} from './commands/compare.js'
 import {type HostCommandOptions} from './commands/host.js'
+import {type EditOptions} from './commands/edit.js'
 import {type ImportCommandOptions} from './commands/import.js'
 import {type ShellOptions} from './commands/shell.js'
 
@@ -146,6 +147,34 @@ program
   .action(async (name: string, options: Parameters<typeof import('./commands/import.js').newCaseCommand>[1]) => {
     const {newCaseCommand} = await import('./commands/import.js')
     finish(await newCaseCommand(name, options))
+  })
+
+program
+  .command('edit')
+  .description("check a candidate's series out as commits, for changing it")
+  .argument('<case>')
+  .argument('[folder]', 'where; default CASE.edit beside the case')
+  .option('--candidate <name>', "which of the case's candidates; default the first")
+  .option('--kernel <line>', 'the line whose series is edited; default 6.12')
+  .option('--git <folder>', "a worktree of this git tree of yours, instead of the distribution's source of the line")
+  .option('--base <rev>', 'the commit of --git to start from; default the one that the mails state, or what is checked out')
+  .option('--cases <folder>', 'a folder of cases; default what patchbench.yaml names, else patches/')
+  .option('--json', 'print JSON')
+  .action(async (name: string, folder: string | undefined, options: EditOptions) => {
+    const {editCommand} = await import('./commands/edit.js')
+    finish(await editCommand(context, name, folder, options))
+  })
+
+program
+  .command('commit')
+  .description("make the work in the folder of 'edit' part of the series, each change in the patch that it belongs to")
+  .argument('<case>')
+  .option('--patch <which>', 'the patch that takes all of it, by number or a part of its subject')
+  .option('--cases <folder>', 'a folder of cases; default what patchbench.yaml names, else patches/')
+  .option('--json', 'print JSON')
+  .action(async (name: string, options: Parameters<typeof import('./commands/edit.js').commitCommand>[2]) => {
+    const {commitCommand} = await import('./commands/edit.js')
+    finish(await commitCommand(context, name, options))
   })
 
 const build = program.command('build').description('build a part of a case on its own')
