@@ -72,12 +72,12 @@ async function commitOf(signal: AbortSignal, folder: string, revision: string): 
   throw new InputError(`${revision} is no commit in ${folder}: name a branch, a tag or a hash that 'git log' shows there`)
 }
 
-/** What of the user's settings would change the patches themselves. */
-const PLAIN = ['format.attach=false', 'format.thread=false', 'format.coverLetter=false', 'format.noprefix=false', 'format.useAutoBase=false', 'diff.noprefix=false', 'diff.mnemonicPrefix=false']
+/** What of the user's settings would change the patches themselves, and no option does. */
+const PLAIN = ['format.coverLetter=false', 'format.useAutoBase=false', 'format.notes=false', 'format.signOff=false']
 
 /** Writes the commits between base and tip as patches into a folder (git-format-patch(1)). */
 export async function formatPatches(signal: AbortSignal, folder: string, {base, tip, into, words}: {base: string; tip: string; into: string; words: readonly string[]}): Promise<void> {
-  const fixed = ['--quiet', '--find-renames', '--no-ext-diff', '--src-prefix=a/', '--dst-prefix=b/', `--output-directory=${into}`]
+  const fixed = ['--quiet', '--find-renames', '--no-ext-diff', '--no-attach', '--no-thread', '--src-prefix=a/', '--dst-prefix=b/', `--output-directory=${into}`]
   await git(folder, ['format-patch', ...fixed, ...words, `${base}..${tip}`], {signal}, PLAIN)
 }
 

@@ -1,4 +1,4 @@
-import {mkdir} from 'node:fs/promises'
+import {mkdir, rm} from 'node:fs/promises'
 import {join} from 'node:path'
 import pLimit from 'p-limit'
 import {type Case, candidateOf, candidateVariant, isForLine, livepatchOf} from '../case/case.js'
@@ -6,6 +6,7 @@ import {type BuiltKernel, isBuilt} from '../kernel/built.js'
 import {type Kernel} from '../kernel/kernel.js'
 import {type Context} from '../lib/context.js'
 import {CouldNotRun, EXIT} from '../lib/errors.js'
+import {keyOf, sha256File} from '../lib/hash.js'
 import {runTasks, type Task} from '../lib/tasks.js'
 import {buildLivepatch, type LivepatchModule} from '../livepatch/build.js'
 import {type Accelerator} from '../machine/qemu.js'
@@ -46,6 +47,19 @@ export type CompareInput = {
   firewall4?: Firewall4
   /** The run's folder, where the evidence goes. */
   folder: string
+  /** The last sessions into this folder, by the place of their evidence: one that nothing has changed for is not run again. */
+  kept?: Map<string, KeptSession>
+}
+
+/** What a session came to, and the key of all that could change it. */
+export type KeptSession = {
+  key: string
+  outcomes: ReadonlyMap<Variant, VariantRun>
+  record: PairRecord['sessions'][number]
+  selftests?: readonly SelftestRow[]
+  /** The artefacts that it ran on. */
+  kernel: string
+  snapshot: string
 }
 
 export type Comparison = {
@@ -182,12 +196,18 @@ async function runPair(context: Context, pair: Pair, input: CompareInput, limit:
 async function runPlanned(context: Context, pair: Pair, plan: SessionPlan, input: CompareInput, remade: Map<string, Promise<Snapshot>>): Promise<void> {
   const {variants, livepatch, candidate, repeat, traced = false} = plan
   const evidence = join(pair.folder, `${[livepatch ?? candidate, variants.join('+')].filter(Boolean).join('-')}-${traced ? 'traced' : repeat + 1}`)
-  await mkdir(evidence, {recursive: true})
   try {
     const kernel = candidate !== undefined && variants.includes('patched') ? (await patch(context, pair, candidate)).kernel : pair.kernel
     const ruleset = hasRulesets(pair.one) ? await ruled(context, pair, input, candidate) : undefined
-    const snapshot = await machineOf(context, pair, kernel, input)
     const loadable = livepatch === undefined ? undefined : await build(context, pair, livepatch)
+    const key = input.kept && (await sessionKey(pair.one, kernel, plan, {loadable, ruleset}, input))
+    const known = input.kept?.get(evidence)
+    if (known && known.key === key) return takeKept(pair, plan, known)
+    input.kept?.delete(evidence)
+    // Of an earlier run into the same folder.
+    await rm(evidence, {recursive: true, force: true})
+    await mkdir(evidence, {recursive: true})
+    const snapshot = await machineOf(context, pair, kernel, input)
     const {probes, notes} = traced ? await prepareProbes(context, pair.one, kernel) : {probes: [], notes: []}
     if (traced && probes.length === 0) return leaveUntraced(pair, plan, notes)
     context.progress(`${traced ? 'tracing' : 'running'} ${candidate ? `${candidate}, ` : ''}${variants.join(', ')} (${pair.record.sessions.length} of ${pair.plan.length} sessions done)`)
@@ -209,11 +229,32 @@ async function runPlanned(context: Context, pair: Pair, plan: SessionPlan, input
       else addRun(pair, plan, variant, run)
     }
     const steps = Object.fromEntries(result.steps.map(({name, seconds = 0}) => [name, seconds]))
-    pair.record.sessions.push({variants, livepatch: livepatch ?? null, candidate: candidate ?? null, traced, boot: snapshot.seconds.boot, seconds: result.seconds, steps})
-    if (candidate !== undefined && variants.includes('patched') && repeat === 0 && !traced) pair.selftests.set(candidate, await selftest(context, pair, candidate, input))
+    const record = {variants, livepatch: livepatch ?? null, candidate: candidate ?? null, traced, boot: snapshot.seconds.boot, seconds: result.seconds, steps}
+    pair.record.sessions.push(record)
+    const tested = candidate !== undefined && variants.includes('patched') && repeat === 0 && !traced
+    if (tested) pair.selftests.set(candidate, await selftest(context, pair, candidate, input))
+    // What the machinery could not do it may do the next time.
+    if (key === undefined || traced || [...outcomes.values()].some(({failure}) => failure !== undefined)) return
+    input.kept!.set(evidence, {key, outcomes, record, ...(tested ? {selftests: pair.selftests.get(candidate)!} : {}), kernel: kernel.key, snapshot: snapshot.key})
   } catch (error) {
     giveUp(context, pair, plan, error)
   }
+}
+
+/** All that can change what a session comes to. */
+async function sessionKey(one: Case, kernel: Kernel, {variants, repeat, traced}: SessionPlan, {loadable, ruleset}: {loadable: Loadable | undefined; ruleset: KeptRuleset | undefined}, {accelerator, rootTar}: CompareInput): Promise<string> {
+  const {name, reproducer, symptoms, controls} = one
+  const tests = [...symptoms, ...controls].map((test) => test.name)
+  const livepatch = loadable && {module: loadable.module.sha256, parameters: loadable.livepatch.parameters}
+  const ran = {name, reproducer, program: await sha256File(reproducer.program), tests, devices: one.ruleset, variants, repeat, traced}
+  return keyOf({...ran, kernel: kernel.key, livepatch, ruleset, accelerator, rootTar})
+}
+
+/** Takes what a session came to that nothing has changed for. */
+function takeKept(pair: Pair, plan: SessionPlan, {outcomes, record, selftests}: KeptSession): void {
+  for (const variant of plan.variants) addRun(pair, plan, variant, outcomes.get(variant)!)
+  pair.record.sessions.push(record)
+  if (selftests) pair.selftests.set(plan.candidate!, selftests)
 }
 
 /** The machine that sessions on a kernel start from, made once. */
