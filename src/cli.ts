@@ -14,6 +14,7 @@ import {type HostCommandOptions} from './commands/host.js'
 import {type EditOptions} from './commands/edit.js'
 import {type ImportCommandOptions} from './commands/import.js'
 import {type ShellOptions} from './commands/shell.js'
+import {type WatchOptions} from './commands/watch.js'
 
 const {version} = JSON.parse(readFileSync(projectPath('package.json'), 'utf8')) as {version: string}
 const VARIANTS = ['base', 'livepatched', 'reverted', 'patched', 'ruleset']
@@ -175,6 +176,22 @@ program
   .action(async (name: string, options: Parameters<typeof import('./commands/edit.js').commitCommand>[2]) => {
     const {commitCommand} = await import('./commands/edit.js')
     finish(await commitCommand(context, name, options))
+  })
+
+withKernelOptions(program.command('watch'))
+  .description('compare a case, and again after every save of what it hangs on')
+  .argument('<case>')
+  .option('--cases <folder>', 'a folder of cases; default what patchbench.yaml names, else patches/')
+  .option('--variant <list>', `which of ${VARIANTS.join(', ')}; default the livepatches, or the series that is edited`, variants)
+  .option('--livepatch <list>', "which of the case's livepatches; all where none is named", (text) => text.split(','))
+  .option('--candidate <list>', "which of the case's candidates; default the one that is edited, else all", (text) => text.split(','))
+  .option('--jobs <n>', 'machines side by side; default the cores', count)
+  .addOption(new Option('--set <name=value>', 'a reproducer parameter of case.yaml').argParser(collect).default([], 'none'))
+  .option('--output <folder>', 'where the evidence of the last comparison is')
+  .option('--json', 'print JSON, one document a line')
+  .action(async (name: string, options: WatchOptions) => {
+    const {watchCommand} = await import('./commands/watch.js')
+    await watchCommand(context, name, options, commandLine())
   })
 
 const build = program.command('build').description('build a part of a case on its own')

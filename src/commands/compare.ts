@@ -95,7 +95,7 @@ function withoutFirewall4(context: Context, cases: readonly Case[]): readonly Ca
 }
 
 /** What each case is run on; cases that cannot be run as they were asked for are named. */
-async function targetsFor(context: Context, cases: readonly Case[], options: CompareOptions): Promise<Target[]> {
+export async function targetsFor(context: Context, cases: readonly Case[], options: CompareOptions): Promise<Target[]> {
   const left = cases.map((one) => ({one, why: whyNot(one, options)}))
   const targets = await chosenTargets(context, left.flatMap(({one, why}) => (why ? [] : [one])), options)
   const reasons = left.flatMap(({one, why}) => {
@@ -130,7 +130,7 @@ async function chosenCases(names: readonly string[], {cases: folder, set, livepa
 }
 
 /** Only the fixes that were named, of whichever cases have them. */
-function withFixes(one: Case, {livepatch, candidate}: {livepatch: string[] | undefined; candidate: string[] | undefined}): Case {
+export function withFixes(one: Case, {livepatch, candidate}: {livepatch?: string[] | undefined; candidate?: string[] | undefined}): Case {
   const livepatches = one.livepatches.filter(({name}) => livepatch?.includes(name) ?? true)
   const candidates = one.candidates.filter(({name}) => candidate?.includes(name) ?? true)
   return {...one, livepatches, candidates}
@@ -158,7 +158,8 @@ export function withParameters(one: Case, settings: readonly string[]): Case {
   return {...one, reproducer: {...one.reproducer, parameters}}
 }
 
-async function runFolder(output: string | undefined, date: Date): Promise<string> {
+/** The folder of a run: a new one of the user's state, or --output, which has to be empty. */
+export async function runFolder(output: string | undefined, date: Date): Promise<string> {
   const name = date.toISOString().replaceAll(/[-:]/g, '').replace('T', '-').slice(0, 15)
   const state = process.env.XDG_STATE_HOME ?? join(homedir(), '.local/state')
   const folder = output ? resolve(output) : join(state, 'patchbench/runs', `${name}-${process.pid}`)
@@ -192,6 +193,7 @@ async function toolVersions(context: Context): Promise<string[]> {
   return outputs.map(({all}) => all.split('\n')[0] ?? '').filter(Boolean)
 }
 
-function useColour(): boolean {
+/** Whether standard output is a terminal that wants colour. */
+export function useColour(): boolean {
   return process.stdout.isTTY && !process.env.NO_COLOR
 }
