@@ -61,6 +61,6 @@ export async function writeCase({cases, settings}: Home, name: string, files: Re
 
 /** `a-name-of-this-kind` of any text, not longer than it has to be. */
 export function slug(text: string): string {
-  const plain = text.normalize('NFKD').toLowerCase().replace(/[^a-z0-9]+/g, '-').replace(/^-+|-+$/g, '')
+  const plain = text.normalize('NFKD').replace(/\p{M}/gu, '').toLowerCase().replace(/[^a-z0-9]+/g, '-').replace(/^-+|-+$/g, '')
   return plain.length <= 48 ? plain : plain.slice(0, 48).replace(/-[^-]*$/, '')
 }

@@ -13,7 +13,6 @@ export type Replacement = {folder: string; base: string; tip: string; path: stri
  * new one is whole.
  */
 export async function replaceSeries(signal: AbortSignal, {folder, base, tip, path}: Replacement): Promise<boolean> {
-  await recover(path)
   const before = await readSeries(signal, [path])
   const fresh = await mkdtemp(join(dirname(path), `.${basename(path)}-`))
   try {
@@ -25,6 +24,17 @@ export async function replaceSeries(signal: AbortSignal, {folder, base, tip, pat
     return true
   } finally {
     await rm(fresh, {recursive: true, force: true})
+  }
+}
+
+/** Brings back what a kill in the middle of replaceSeries left of a case's series, which could not be read else. */
+export async function recoverSeries(directory: string, tree: string): Promise<void> {
+  const folder = join(directory, tree)
+  for (const candidate of await readdir(folder).catch(() => [])) {
+    for (const name of await readdir(join(folder, candidate)).catch(() => [])) {
+      const [, line] = /^\.(.+)\.before$/.exec(name) ?? []
+      if (line !== undefined) await recover(join(folder, candidate, line))
+    }
   }
 }
 

@@ -98,7 +98,7 @@ async function ownRepository({signal, progress}: Context, {candidate, line, fold
     progress('copying the history')
     for (const objects of await objectFolders(signal, from.directory)) await copyPacks(join(objects, 'pack'), join(own, 'objects/pack'))
     // What came by git am is loose in the cache's repository.
-    await git(from.directory, ['pack-objects', '--quiet', '--revs', join(own, 'objects/pack/pack')], {signal, input: `${from.tip}\n^${from.base}\n`})
+    await git(from.directory, ['pack-objects', '--quiet', '--revs', '--unpacked', join(own, 'objects/pack/pack')], {signal, input: `${from.tip}\n`})
     for (const [name, commit] of [['tags/base', from.base], [`heads/${candidate}`, from.tip]]) await git(partial, ['update-ref', `refs/${name}`, commit!], {signal})
     progress('checking out the files')
     await git(partial, ['reset', '--quiet', '--hard'], {signal}, [...NEUTRAL, 'core.sparseCheckout=false'])

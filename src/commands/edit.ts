@@ -1,7 +1,9 @@
-import {resolve} from 'node:path'
+import {join, resolve} from 'node:path'
 import {commitWork, type Committed} from '../author/commit.js'
 import {checkOutSeries, editingOf, placeOf} from '../author/worktree.js'
-import {candidateOf, type Case, loadCase} from '../case/case.js'
+import {recoverSeries} from '../author/replace.js'
+import {candidateOf, type Case, caseNames, loadCase} from '../case/case.js'
+import {casesFolder} from '../case/folder.js'
 import {type Context} from '../lib/context.js'
 import {EXIT, InputError} from '../lib/errors.js'
 import {runTasks} from '../lib/tasks.js'
@@ -52,7 +54,9 @@ export async function editCommand(context: Context, name: string, folder: string
 
 /** `patchbench commit CASE`: the work in the folder of `edit` as the series. */
 export async function commitCommand(context: Context, name: string, options: {patch?: string; cases?: string; json?: boolean}): Promise<{text: string; exit: number}> {
-  const one = await loadCase(name, options.cases && resolve(options.cases))
+  const cases = options.cases === undefined ? await casesFolder() : resolve(options.cases)
+  if ((await caseNames(cases)).includes(name)) await recoverSeries(join(cases, name), 'linux')
+  const one = await loadCase(name, cases)
   const done = await commitWork(context, one, options.patch)
   if (options.json) return {text: JSON.stringify({schema: 1, case: name, ...done}, null, 2), exit: EXIT.ok}
   return {text: printable(committedText(done)), exit: EXIT.ok}
