@@ -1,4 +1,5 @@
 import {setMaxListeners} from 'node:events'
+import {setTimeout as sleep} from 'node:timers/promises'
 import {type Case} from '../case/case.js'
 import {type Context} from '../lib/context.js'
 import {CouldNotRun, InputError, Interrupted} from '../lib/errors.js'
@@ -47,18 +48,17 @@ export async function watchCase(context: Context, input: WatchInput): Promise<ne
   try {
     let seen = await look(context.signal, input, undefined, folders)
     let [changed, since]: [readonly string[], number] = [[], Date.now()]
-    for (let number = 1; ; number += 1) {
-      const turn = await takeTurn(context, input, seen, folders)
-      if ('next' in turn) {
-        input.onCancel(turn.changed)
-        // What was changed before the comparison that was given up has had no verdict.
-        changed = [...new Set([...changed, ...turn.changed])]
-        ;[seen, since] = [turn.next, turn.since]
-        continue
-      }
-      await input.onTurn({number, changed, ...turn, seconds: (Date.now() - since) / 1000})
-      const next = await nextChange(context.signal, input, seen, folders)
-      ;[seen, changed, since] = [next.next, next.changed, next.since]
+    for (let number = 1; ; ) {
+      // One wait for each state: what it has noticed is not lost when the comparison ends first.
+      const change = nextChange(context.signal, input, seen, folders)
+      const turn = await takeTurn(context, input, seen, change)
+      if (!('next' in turn)) {
+        await input.onTurn({number, changed, ...turn, seconds: (Date.now() - since) / 1000})
+        ;[number, changed] = [number + 1, []]
+      } else input.onCancel(turn.changed)
+      const {next, changed: more, since: begin} = await change
+      // What was changed before a comparison that was given up has had no verdict.
+      ;[seen, since, changed] = [next, begin, [...new Set([...changed, ...more])]]
     }
   } finally {
     folders.close()
@@ -69,26 +69,19 @@ type Outcome = {comparison: Comparison} | {error: string}
 type Change = {next: Seen; changed: string[]; since: number}
 
 /** Compares until there is an outcome or a save. */
-async function takeTurn(context: Context, input: WatchInput, seen: Seen, folders: Follower): Promise<Outcome | Change> {
-  if (seen.error !== undefined) return {error: seen.error}
+async function takeTurn(context: Context, input: WatchInput, {one, editing, error}: Seen, change: Promise<Change>): Promise<Outcome | Change> {
+  change.catch(() => {})
+  if (error !== undefined) return {error}
   const stop = new AbortController()
-  const done = new AbortController()
   const own = AbortSignal.any([context.signal, stop.signal])
-  const following = AbortSignal.any([context.signal, done.signal])
-  for (const signal of [own, following]) setMaxListeners(0, signal)
-  const outcome = compareOnce({...context, signal: own}, input, seen.one, seen.editing)
-  const change = nextChange(following, input, seen, folders)
-  try {
-    const first = await Promise.race([outcome, change])
-    if (!('next' in first)) return first
-    stop.abort(new Interrupted())
-    await outcome.catch(() => {})
-    context.signal.throwIfAborted()
-    return first
-  } finally {
-    done.abort(new Interrupted())
-    await Promise.allSettled([outcome, change])
-  }
+  setMaxListeners(0, own)
+  const outcome = compareOnce({...context, signal: own}, input, one, editing)
+  const first = await Promise.race([outcome, change.catch(async () => await outcome)])
+  if (!('next' in first)) return first
+  stop.abort(new Interrupted())
+  await outcome.catch(() => {})
+  context.signal.throwIfAborted()
+  return first
 }
 
 /** What is wrong with what was saved is said, and waits for the next save. */
@@ -107,10 +100,22 @@ async function compareOnce(context: Context, {compare}: WatchInput, one: Case, e
 async function nextChange(signal: AbortSignal, input: WatchInput, seen: Seen, folders: Follower): Promise<Change> {
   for (;;) {
     const since = await folders.change(signal)
-    const next = await look(signal, input, seen, folders)
+    const next = await lookAgain(signal, input, seen, folders)
     const changed = await changedInputs(signal, seen.inputs, next.inputs, next.editing)
     const files = changed.filter((name) => name !== CASE)
     if (changed.length > 0) return {next, changed: files.length > 0 ? files : changed, since}
+  }
+}
+
+/** In the middle of a save git may find a file gone that it has just listed: it is asked again. */
+async function lookAgain(signal: AbortSignal, input: WatchInput, seen: Seen, folders: Follower): Promise<Seen> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await look(signal, input, seen, folders)
+    } catch (error) {
+      if (!(error instanceof CouldNotRun) || attempt === 5) throw error
+      await sleep(200, undefined, {signal})
+    }
   }
 }
 

@@ -8,6 +8,7 @@ import {projectPath} from '../lib/project.js'
 import {buildLivepatch} from '../livepatch/build.js'
 import {chooseAccelerator} from '../machine/accelerator.js'
 import {caseSnapshot} from '../run/machines.js'
+import {editsToVerdicts} from './edit.js'
 import {showSpread, spread} from './statistics.js'
 import {loadedOverUnloaded} from './throughput.js'
 import {threeVngRuns} from './vng.js'
@@ -30,6 +31,7 @@ const kernel = await packagedKernel(context, '6.12')
 const {accelerator, why} = await chooseAccelerator(context, 'auto', kernel)
 console.log(`${kernel.label} under ${accelerator} (${why}), ${availableParallelism()} cores; median (min to max)`)
 await warm()
+await edits()
 for (const name of THROUGHPUT) await throughput(name)
 
 async function warm(): Promise<void> {
@@ -50,6 +52,15 @@ async function warm(): Promise<void> {
   const vng = await threeVngRuns(await kernel.image(context), accelerator === 'kvm')
   const wall = spread(parallel.map((run) => run.wall)).median
   console.log(vng === undefined ? 'three vng runs / warm compare: not run, virtme-ng is not installed or does not boot this kernel' : `three vng --exec true / warm compare: ${(vng / wall).toFixed(1)}`)
+}
+
+async function edits(): Promise<void> {
+  const one = await loadCase('ipmr-loopback')
+  const snapshot = await caseSnapshot(context, one, kernel, {accelerator})
+  const measured = await editsToVerdicts(context, one.name, kernel, snapshot, RUNS)
+  const ratio = spread(measured.map(({verdict, build, machine}) => verdict / (build + machine)))
+  console.log(`watch, an edit of a livepatch to its verdict, s: ${showSpread(spread(measured.map(({verdict}) => verdict)))}`)
+  console.log(`  over its module build + machine alone: ${showSpread(ratio)}`)
 }
 
 async function throughput(name: string): Promise<void> {
