@@ -52,7 +52,8 @@ async function filesOf(one: Case): Promise<string[]> {
   const {directory, reproducer, kconfig, livepatches, candidates} = one
   const sources = await Promise.all(livepatches.map(async ({source}) => await namesIn(source, /\.[ch]$/)))
   const series = await Promise.all(candidates.flatMap((candidate) => Object.values(candidate.series)).map(async (path) => await namesIn(path, /\.(?:patch|mbox|mbx|eml)$/)))
-  return [join(directory, 'case.yaml'), reproducer.program, ...(kconfig ? [kconfig] : []), ...sources.flat(), ...series.flat()]
+  const rulesets = [one.baseRuleset, ...candidates.map(({ruleset}) => ruleset)].flatMap((files = {}) => Object.values(files))
+  return [join(directory, 'case.yaml'), reproducer.program, ...(kconfig ? [kconfig] : []), ...sources.flat(), ...series.flat(), ...rulesets]
 }
 
 async function namesIn(folder: string, wanted: RegExp): Promise<string[]> {

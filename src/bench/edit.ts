@@ -66,6 +66,6 @@ async function bareEdit(context: Context, one: Case, kernel: Kernel, snapshot: S
   const module = await buildLivepatch(context, livepatch, kernel)
   const built = performance.now()
   const {hardware} = snapshot
-  await runSession(context, {snapshot, job: sessionJob(one, VARIANTS, {livepatch, module}, hardware), limits: sessionLimits(one, VARIANTS, hardware), evidence})
+  await runSession(context, {snapshot, job: sessionJob(one, VARIANTS, {loadable: {livepatch, module}}, hardware), limits: sessionLimits(one, VARIANTS, hardware), evidence})
   return {build: (built - started) / 1000, machine: (performance.now() - built) / 1000}
 }

@@ -4,7 +4,7 @@ import {join, resolve} from 'node:path'
 import {withWork} from '../author/series.js'
 import {type Turn, watchCase} from '../author/watch.js'
 import {type Editing} from '../author/worktree.js'
-import {type Case, loadCase} from '../case/case.js'
+import {candidateVariant, type Case, loadCase} from '../case/case.js'
 import {casesFolder} from '../case/folder.js'
 import {forget} from '../lib/cache.js'
 import {type Context} from '../lib/context.js'
@@ -66,7 +66,7 @@ function rounds(folder: string, scratch: string, options: WatchOptions) {
     await buildBases(context, targets)
     accelerator ??= (await chooseAccelerator(context, options.accel, targets[0]!.kernel)).accelerator
     const rest = options.root ? {rootTar: resolve(options.root)} : {}
-    const comparison = await compare(context, {targets, repeats: 1, jobs: options.jobs ?? availableParallelism(), keepGoing: true, accelerator, folder, kept, ...rest})
+    const comparison = await compare(context, {targets, repeats: 1, jobs: options.jobs ?? availableParallelism(), keepGoing: true, trace: false, accelerator, folder, kept, ...rest})
     if (editing) await forgetOld(context, worked, kept)
     return comparison
   }
@@ -94,8 +94,9 @@ async function forgetOld(context: Context, worked: Worked[], kept: ReadonlyMap<s
 }
 
 /** Who edits a series wants a verdict on that, and who has no livepatch on the candidates. */
-function variantsFor({livepatches, candidates}: Case, editing: Editing | undefined): readonly Variant[] {
-  if (editing || (livepatches.length === 0 && candidates.length > 0)) return ['base', 'patched']
+function variantsFor(one: Case, editing: Editing | undefined): readonly Variant[] {
+  const {livepatches, candidates} = one
+  if (editing || (livepatches.length === 0 && candidates.length > 0)) return ['base', candidateVariant(one)]
   return livepatches.length > 0 ? ['base', 'livepatched', 'reverted'] : ['base']
 }
 
