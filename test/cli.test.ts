@@ -3,7 +3,9 @@ import {chmod, mkdir, readdir, readFile, writeFile} from 'node:fs/promises'
 import {join} from 'node:path'
 import {beforeAll, describe, expect, it} from 'vitest'
 import {projectPath} from '../src/lib/project.js'
+import {numbered, repository} from './support/repository.js'
 import {alive, scratch, until} from './support/scratch.js'
+import {LINUX} from './support/tarball.js'
 
 const RULESETS = projectPath('test/fixtures/rulesets')
 
@@ -100,6 +102,17 @@ describe('bad usage is exit 2 and one sentence:', () => {
     ['build kernel commit by commit of an unknown candidate', ['build', 'kernel', 'ipmr-loopback', '--per-commit', '--candidate', 'nosuch'], /has no candidate 'nosuch'/],
     ['build kernel of an image', ['build', 'kernel', 'ipmr-loopback', '--kernel', '/etc/hostname'], /^patchbench: --kernel \/etc\/hostname is an image: a kernel is built from a line, like 6\.12, or from --source$/],
     ['--candidate that no case has', ['compare', 'ipmr-loopback', '--candidate', 'nosuch'], /^patchbench: --candidate nosuch: there is none of that name; there are .*local-input/],
+    ['import of nothing there', ['import', '/nowhere/a.mbox'], /^patchbench: the series \/nowhere\/a\.mbox is not there/],
+    ['import under a name that is none', ['import', '/nowhere/a.mbox', '--name', 'My Fix'], /^patchbench: 'My Fix' is no name for a case/],
+    ['import of a range from no git tree', ['import', 'a..b', '--git', '/etc'], /^patchbench: --git \/etc is not a git tree that can be used/],
+    ['a new case under a name that is none', ['case', 'new', '../x'], /^patchbench: '\.\.\/x' is no name for a case: take small letters, digits and hyphens$/],
+    ['a new case for a kernel that is no line', ['case', 'new', 'mine', '--kernel', '6.12.117'], /^patchbench: --kernel 6\.12\.117: a case is for kernel lines, like 6\.12$/],
+    ['edit of an unknown case', ['edit', 'ipmr'], /^patchbench: there is no case 'ipmr'/],
+    ['edit for a line without a series', ['edit', 'ipmr-loopback', '--kernel', '5.10'], /^patchbench: --kernel 5\.10: the candidate has no series for it, only for /],
+    ['edit --base without --git', ['edit', 'ipmr-loopback', '--base', 'v6.12'], /^patchbench: --base v6\.12 is a revision of --git, which is missing$/],
+    ['commit where nobody edits', ['commit', 'vrf-lookup'], /^patchbench: nobody edits 'vrf-lookup': 'patchbench edit vrf-lookup' checks its series out at /],
+    ['watch of an unknown case', ['watch', 'ipmr'], /^patchbench: there is no case 'ipmr'/],
+    ['watch of an unknown variant', ['watch', 'ipmr-loopback', '--variant', 'nonsense'], /'nonsense' is none of base, livepatched/],
     ['a shell without a terminal', ['shell', 'ipmr-loopback'], /^patchbench: shell needs a terminal/],
   ])('%s', async (_, args, sentence) => {
     expect(await refused(args)).toMatch(sentence)
@@ -303,5 +316,37 @@ describe('help and version', () => {
   it('come with exit 2 where a command is missing', async () => {
     expect((await patchbench([])).exitCode).toBe(2)
     expect((await patchbench(['build'])).exitCode).toBe(2)
+  })
+})
+
+describe('a folder of cases of one\'s own', () => {
+  it('is made by the first import, and found from there and below', async () => {
+    const repo = await repository({...LINUX, 'net/a.c': numbered(40)})
+    const series = await repo.series([{'net/a.c': numbered(40, {20: 'changed'})}], {titles: ['net: mend it']})
+    const cwd = await scratch()
+    const made = await patchbench(['import', series, '--source', repo.folder, '--name', 'my-fix'], {cwd})
+    expect(made.exitCode, made.stderr).toBe(0)
+    expect(made.stdout).toMatch(/my-fix: net: mend it\n {2}made my-fix of 1 patch\n {2}applies to linux 6\.12\.7\n/)
+    expect((await readdir(cwd)).sort()).toEqual(['my-fix', 'patchbench.yaml'])
+    const listed = await patchbench(['cases', '--json'], {cwd: join(cwd, 'my-fix')})
+    expect(JSON.parse(listed.stdout)).toMatchObject({cases: [{name: 'my-fix', candidates: [{name: 'as-proposed', kernels: ['6.12']}]}], broken: []})
+    expect((await patchbench(['apply', 'my-fix', '--git', repo.folder], {cwd})).exitCode).toBe(0)
+    expect(await refused(['import', series, '--source', repo.folder, '--name', 'my-fix'], {cwd})).toMatch(/my-fix is there already, and nothing is overwritten/)
+    expect(await refused(['compare', 'ipmr-loopback'], {cwd})).toMatch(/^patchbench: there is no case 'ipmr-loopback'; there are my-fix/)
+  })
+
+  it('is edited and committed to', async () => {
+    const repo = await repository({...LINUX, 'net/a.c': numbered(40)})
+    const series = await repo.series([{'net/a.c': numbered(40, {20: 'changed'})}], {titles: ['net: mend it']})
+    const cwd = await scratch()
+    await patchbench(['import', series, '--source', repo.folder, '--name', 'my-fix'], {cwd})
+    const edit = await patchbench(['edit', 'my-fix', '--git', repo.folder, '--json'], {cwd})
+    expect(JSON.parse(edit.stdout)).toMatchObject({folder: join(cwd, 'my-fix.edit'), branch: 'patchbench/my-fix-as-proposed-6.12', patches: ['net: mend it']})
+    expect(await refused(['edit', 'my-fix', '--git', repo.folder], {cwd})).toMatch(/is edited in .*my-fix\.edit already: 'patchbench commit my-fix' takes the work in it/)
+    await writeFile(join(cwd, 'my-fix.edit/net/a.c'), numbered(40, {20: 'changed, better'}))
+    const commit = await patchbench(['commit', 'my-fix'], {cwd})
+    expect(commit.exitCode, commit.stderr).toBe(0)
+    expect(commit.stdout).toMatch(/^net\/a\.c:20 went into 1 'net: mend it'\n/)
+    expect(await readFile(join(cwd, 'my-fix/linux/as-proposed/6.12/0001-net-mend-it.patch'), 'utf8')).toContain('+changed, better\n')
   })
 })
