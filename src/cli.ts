@@ -178,7 +178,7 @@ program
     finish(await commitCommand(context, name, options))
   })
 
-withKernelOptions(program.command('watch'))
+withUcode(withKernelOptions(program.command('watch')))
   .description('compare a case, and again after every save of what it hangs on')
   .argument('<case>')
   .option('--cases <folder>', 'a folder of cases; default what patchbench.yaml names, else patches/')

@@ -320,7 +320,7 @@ describe('help and version', () => {
 })
 
 describe('a folder of cases of one\'s own', () => {
-  it('is made by the first import, and found from there and below', async () => {
+  it('is made by the first import, and found from there and below', {timeout: 120_000}, async () => {
     const repo = await repository({...LINUX, 'net/a.c': numbered(40)})
     const series = await repo.series([{'net/a.c': numbered(40, {20: 'changed'})}], {titles: ['net: mend it']})
     const cwd = await scratch()
@@ -335,7 +335,7 @@ describe('a folder of cases of one\'s own', () => {
     expect(await refused(['compare', 'ipmr-loopback'], {cwd})).toMatch(/^patchbench: there is no case 'ipmr-loopback'; there are my-fix/)
   })
 
-  it('is edited and committed to', async () => {
+  it('is edited and committed to', {timeout: 120_000}, async () => {
     const repo = await repository({...LINUX, 'net/a.c': numbered(40)})
     const series = await repo.series([{'net/a.c': numbered(40, {20: 'changed'})}], {titles: ['net: mend it']})
     const cwd = await scratch()

@@ -14,14 +14,16 @@ import {type Accelerator} from '../machine/qemu.js'
 import {changesBetween} from '../report/changes.js'
 import {comparisonJson} from '../report/json.js'
 import {comparisonTable} from '../report/table.js'
+import {type Firewall4} from '../ruleset/firewall4.js'
 import {compare, type Comparison, type KeptSession, type Target} from '../run/compare.js'
 import {type Result} from '../run/results.js'
 import {exitCodeOf} from '../verdict/exit.js'
 import {type Variant} from '../verdict/verdict.js'
 import {type CompareOptions, runFolder, targetsFor, useColour, withFixes, withParameters} from './compare.js'
+import {chosenFirewall4} from './firewall4.js'
 import {buildBases} from './kernels.js'
 
-export type WatchOptions = Omit<CompareOptions, 'repeat' | 'keepGoing'>
+export type WatchOptions = Omit<CompareOptions, 'repeat' | 'keepGoing' | 'trace'>
 
 /** `patchbench watch CASE`: compares, and again after every save, until it is interrupted. */
 export async function watchCommand(context: Context, name: string, options: WatchOptions, command: string): Promise<never> {
@@ -53,7 +55,7 @@ export async function watchCommand(context: Context, name: string, options: Watc
 function rounds(folder: string, scratch: string, options: WatchOptions) {
   const kept = new Map<string, KeptSession>()
   const worked: Worked[] = []
-  let known: {about: string; targets: Target[]} | undefined
+  let known: {about: string; targets: Target[]; firewall4?: Firewall4} | undefined
   let accelerator: Accelerator | undefined
   const run = async (context: Context, loaded: Case, editing: Editing | undefined): Promise<Comparison> => {
     const variant = options.variant ?? variantsFor(loaded, editing)
@@ -61,11 +63,15 @@ function rounds(folder: string, scratch: string, options: WatchOptions) {
     // Of the candidates the one that is worked on, where none is named.
     const one = options.candidate || !editing ? followed : {...followed, candidates: followed.candidates.filter((candidate) => candidate.name === editing.candidate)}
     const about = JSON.stringify([one.kernels, one.kconfig, variant])
-    if (known?.about !== about) known = {about, targets: await targetsFor(context, [one], {...options, variant: [...variant], repeat: 1, keepGoing: true})}
+    if (known?.about !== about) {
+      const {options: others, firewall4} = await chosenFirewall4(context, [one], {...options, variant: [...variant], repeat: 1, trace: false, keepGoing: true})
+      known = {about, targets: await targetsFor(context, [one], others), ...(firewall4 ? {firewall4} : {})}
+    }
     const targets = known.targets.map((target) => ({...target, one}))
     await buildBases(context, targets)
     accelerator ??= (await chooseAccelerator(context, options.accel, targets[0]!.kernel)).accelerator
-    const rest = options.root ? {rootTar: resolve(options.root)} : {}
+    const {firewall4} = known
+    const rest = {...(options.root ? {rootTar: resolve(options.root)} : {}), ...(firewall4 ? {firewall4} : {})}
     const comparison = await compare(context, {targets, repeats: 1, jobs: options.jobs ?? availableParallelism(), keepGoing: true, trace: false, accelerator, folder, kept, ...rest})
     if (editing) await forgetOld(context, worked, kept)
     return comparison
