@@ -1,0 +1,109 @@
+import {createTwoFilesPatch} from 'diff'
+import {readFile} from 'node:fs/promises'
+import {copyToHost, readFromHost, removeFolder} from '../host/copy.js'
+import {shellWords} from '../host/quote.js'
+import {attempt, type Host, type HostOptions, scriptOnHost} from '../host/ssh.js'
+import {type Context} from '../lib/context.js'
+import {CouldNotRun, InputError} from '../lib/errors.js'
+import {sha256} from '../lib/hash.js'
+import {lastLines} from '../lib/process.js'
+import {projectPath} from '../lib/project.js'
+import {printable} from '../lib/text.js'
+import {type Form, formOf, guarded, PLAIN, statementOf, TEMPLATE} from './guard.js'
+
+/** What is to become of a router's template: the guard for these bits of the mark, or firewall4's own statement. */
+export type Wanted = {mask: number} | 'plain'
+
+export type Change = {
+  /** The statement before and after. */
+  from: string
+  to: string
+  /** Of the template, as `diff -u` writes it; empty where the router has the statement already. */
+  diff: string
+  /** The line for a shell here that undoes it. */
+  wayBack: string
+  /** What the router said while it was changed; empty where nothing was. */
+  log: string
+  changed: boolean
+}
+
+/** How long rendering, checking and reloading may take, in ms: small routers are slow. */
+const PATIENCE = 180_000
+
+/** No template is a tenth of this. */
+const LARGEST = 1 << 20
+
+const DONE = {done: 0, untouched: 10, restored: 11, broken: 12}
+
+/**
+ * Looks at a router's flow statement, and changes it on the router by one script
+ * that sees itself through (replace.sh) unless it is only to look.
+ *
+ * @param announce gets the diff and the way back before anything is changed
+ * @throws InputError when the router is none of firewall4's, or its statement is of another form
+ * @throws CouldNotRun when a step failed; says whether the router is as it was
+ */
+export async function changeGuard(
+  context: Context,
+  host: Host,
+  wanted: Wanted,
+  {dryRun, ssh, announce}: {dryRun: boolean; ssh: HostOptions; announce: (change: Change) => void},
+): Promise<Change> {
+  const template = await readTemplate(context, host)
+  const text = template.toString('utf8')
+  const from = presentStatement(host, formOf(text))
+  const to = wanted === 'plain' ? PLAIN : guarded(wanted.mask)
+  const after = text.replace(from, () => to)
+  const diff = from === to ? '' : createTwoFilesPatch(`a${TEMPLATE}`, `b${TEMPLATE}`, text, after, undefined, undefined, {context: 3}).replace(/^=+\n/, '')
+  const change: Change = {from, to, diff: printable(diff), wayBack: wayBack(host, ssh), log: '', changed: false}
+  announce(change)
+  if (dryRun || from === to) return change
+  return {...change, changed: true, log: await replace(context, host, {template, after, change, backup: wanted === 'plain' ? 'drop' : 'keep'})}
+}
+
+async function readTemplate(context: Context, host: Host): Promise<Buffer> {
+  const {exitCode} = await attempt(context, host, ['sh', '-c', `test -f ${TEMPLATE} && command -v fw4 >/dev/null && command -v nft >/dev/null`], {})
+  if (exitCode !== 0) throw new InputError(`${host.name} is no router with firewall4: fw4, nft or ${TEMPLATE} is missing`)
+  return await readFromHost(context, host, TEMPLATE, {limit: LARGEST})
+}
+
+function presentStatement({name}: Host, form: Form): string {
+  const statement = statementOf(form)
+  if (statement !== undefined) return statement
+  if (form.form === 'none') throw new InputError(`firewall4 on ${name} has no flow statement in ${TEMPLATE}: there is nothing to guard`)
+  if (form.form === 'option') {
+    throw new InputError(`firewall4 on ${name} has the guard as an option of its own: look at flow_offloading_mask in its 'config defaults'`)
+  }
+  const lines = form.form === 'other' ? form.lines : []
+  throw new InputError(`the flow statement of ${name} is of a form that patchbench does not know, and is left alone: ${printable(lines.join(' / ')).slice(0, 300)}`)
+}
+
+/** Renaming the backup undoes the change at any moment; where there is none yet, nothing was changed. */
+function wayBack({name}: Host, {config}: HostOptions): string {
+  const there = `mv ${TEMPLATE}.before-guard ${TEMPLATE} && fw4 reload`
+  return shellWords(['ssh', ...(config === undefined ? [] : ['-F', config]), name, there])
+}
+
+async function replace(
+  context: Context,
+  host: Host,
+  {template, after, change, backup}: {template: Buffer; after: string; change: Change; backup: 'keep' | 'drop'},
+): Promise<string> {
+  const script = await readFile(projectPath('src/router/replace.sh'), 'utf8')
+  const folder = await copyToHost(context, host, {new: Buffer.from(after)})
+  // From here on the router does it alone, and is not interrupted with us: half of it is worth less than all or nothing.
+  const own = {...context, signal: new AbortController().signal}
+  const args = [folder, sha256(template), change.from, change.to, backup]
+  const {stdout, exitCode} = await scriptOnHost(own, host, script, args, {deadline: PATIENCE, allowedExits: 'any'}).catch((error: unknown) => {
+    if (!(error instanceof CouldNotRun)) throw error
+    throw new CouldNotRun(`${error.message}; it goes on by itself, to the end or back, and writes ${folder}/log there`, `the way back is\n  ${change.wayBack}`)
+  })
+  const log = printable(stdout.toString('utf8')).trimEnd()
+  await removeFolder(own, host, folder).catch(() => {})
+  if (context.signal.aborted) context.progress(`${host.name}: ${lastLines(log, 1)}`)
+  context.signal.throwIfAborted()
+  if (exitCode === DONE.done) return log
+  if (exitCode === DONE.untouched) throw new CouldNotRun(`${host.name}: ${lastLines(log, 1)}`, log.split('\n').slice(-15, -1).join('\n'))
+  if (exitCode === DONE.restored) throw new CouldNotRun(`${host.name}: a step failed, and the router is as it was`, lastLines(log, 15))
+  throw new CouldNotRun(`${host.name} was left half changed: undo it by\n  ${change.wayBack}`, lastLines(log, 15))
+}
