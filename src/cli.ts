@@ -8,11 +8,13 @@ import {CouldNotRun, describeSystemError, EXIT, InputError, Interrupted, systemC
 import {projectPath} from './lib/project.js'
 import {printable} from './lib/text.js'
 import {type ApplyCommandOptions} from './commands/apply.js'
+import {type BugCommandOptions} from './commands/bug.js'
 import {type BuildKernelOptions, type BuildRulesetOptions} from './commands/build.js'
 import {type CompareOptions} from './commands/compare.js'
-import {type HostCommandOptions} from './commands/host.js'
 import {type EditOptions} from './commands/edit.js'
+import {type HostCommandOptions} from './commands/host.js'
 import {type ImportCommandOptions} from './commands/import.js'
+import {type CollectCommandOptions, type MitigateCommandOptions} from './commands/router.js'
 import {type ShellOptions} from './commands/shell.js'
 import {type WatchOptions} from './commands/watch.js'
 
@@ -240,6 +242,46 @@ withUcode(withKernelOptions(build.command('ruleset')))
     finish({text: await buildRulesetCommand(context, name, options), exit: EXIT.ok})
   })
 
+program
+  .command('report')
+  .description('the report of a bug for upstream, out of the evidence of a run')
+  .argument('[run]', 'the folder that compare left; default the last')
+  .addOption(new Option('--bug <upstream>', 'where it goes').choices(['openwrt', 'netfilter']).makeOptionMandatory())
+  .option('--case <name>', 'which case of the run')
+  .option('--symptom <name>', 'what the listings are about; default the first that shows')
+  .option('--router <archive>', "what 'router collect' gathered, to go with it")
+  .action(async (run: string | undefined, options: BugCommandOptions) => {
+    const {bugCommand} = await import('./commands/bug.js')
+    finish({text: await bugCommand(run, options), exit: EXIT.ok})
+  })
+
+const router = program.command('router').description('a router with firewall4: gather for a report, guard its flow offloading, take the guard back')
+withHostOptions(router.command('collect'))
+  .description('gather what a report about flow offloading needs into one archive; secrets are masked')
+  .option('--output <file>', 'the archive; default router-HOST-DATE.tar.gz here')
+  .option('--capture <seconds>', 'how long packets are captured; 0 for not at all', seconds, 5)
+  .option('--interface <list>', 'where packets are captured; default the devices of flowtables and bridges', (text) => text.split(','))
+  .option('--mask-addresses', 'give public addresses other names as well')
+  .action(async (options: CollectCommandOptions) => {
+    const {collectCommand} = await import('./commands/router.js')
+    finish(await collectCommand(context, options))
+  })
+withHostOptions(router.command('mitigate'))
+  .description("keep flows that are routed by a mark out of firewall4's flowtable")
+  .option('--mask <bits>', 'the bits of the mark that choose a route; default all', mask)
+  .option('--dry-run', 'show the change and make none')
+  .action(async (options: MitigateCommandOptions) => {
+    const {mitigateCommand} = await import('./commands/router.js')
+    finish(await mitigateCommand(context, options, (text) => void process.stdout.write(`${text}\n`)))
+  })
+withHostOptions(router.command('rollback'))
+  .description('take the guard back')
+  .option('--dry-run', 'show the change and make none')
+  .action(async (options: MitigateCommandOptions) => {
+    const {rollbackCommand} = await import('./commands/router.js')
+    finish(await rollbackCommand(context, options, (text) => void process.stdout.write(`${text}\n`)))
+  })
+
 let context: Context
 
 await main()
@@ -298,6 +340,13 @@ function withUcode(command: Command): Command {
   return command.option('--ucode <path>', 'the program ucode, which runs firewall4; default that on PATH')
 }
 
+function withHostOptions(command: Command): Command {
+  return command
+    .requiredOption('--host <host>', 'as for ssh: root@router, or an alias of your ssh_config')
+    .option('--ssh-config <file>', 'an ssh_config of your own choice')
+    .option('--json', 'print JSON')
+}
+
 function commandLine(): string {
   return ['patchbench', ...process.argv.slice(2)].map((word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`)).join(' ')
 }
@@ -305,6 +354,19 @@ function commandLine(): string {
 function count(text: string): number {
   const value = Number(text)
   if (!Number.isInteger(value) || value < 1 || value > 1000) throw new InvalidArgumentError('a whole number from 1 to 1000 is needed.')
+  return value
+}
+
+function seconds(text: string): number {
+  const value = Number(text)
+  if (!/^\d+$/.test(text) || value > 600) throw new InvalidArgumentError('a whole number from 0 to 600 is needed.')
+  return value
+}
+
+/** Bits of a packet's mark, which has 32. */
+function mask(text: string): number {
+  const value = Number(text)
+  if (!/^(0x[\da-f]+|\d+)$/i.test(text) || value < 1 || value > 0xffffffff) throw new InvalidArgumentError('bits from 0x1 to 0xffffffff are needed.')
   return value
 }
 
