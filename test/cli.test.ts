@@ -113,6 +113,15 @@ describe('bad usage is exit 2 and one sentence:', () => {
     ['commit where nobody edits', ['commit', 'vrf-lookup'], /^patchbench: nobody edits 'vrf-lookup': 'patchbench edit vrf-lookup' checks its series out at /],
     ['watch of an unknown case', ['watch', 'ipmr'], /^patchbench: there is no case 'ipmr'/],
     ['watch of an unknown variant', ['watch', 'ipmr-loopback', '--variant', 'nonsense'], /'nonsense' is none of base, livepatched/],
+    ['router without a host', ['router', 'mitigate'], /required option '--host <host>' not specified/],
+    ['a host that ssh would take for an option', ['router', 'rollback', '--host=-oProxyCommand=reboot'], /^patchbench: '-oProxyCommand=reboot' is no host: write it as for ssh/],
+    ['--mask 0', ['router', 'mitigate', '--host', 'r', '--mask', '0'], /'--mask <bits>' argument '0' is invalid\. bits from 0x1 to 0xffffffff are needed/],
+    ['--mask of 33 bits', ['router', 'mitigate', '--host', 'r', '--mask', '0x1ffffffff'], /bits from 0x1 to 0xffffffff are needed/],
+    ['--capture for ever', ['router', 'collect', '--host', 'r', '--capture', '601'], /'--capture <seconds>' argument '601' is invalid/],
+    ['--interface with a shell word', ['router', 'collect', '--host', 'r', '--interface', 'wan;reboot'], /^patchbench: --interface: 'wan;reboot' is no name of a network device$/],
+    ['--bug nonsense', ['report', '--bug', 'nonsense'], /argument 'nonsense' is invalid\. Allowed choices are openwrt, netfilter/],
+    ['--bug of no run', ['report', '/etc', '--bug', 'openwrt'], /^patchbench: \/etc is no run: name a folder that compare left/],
+    ['a host with a key that is none', ['host', '--key', '/etc/hostname'], /^patchbench: --key \/etc\/hostname is no public key of ssh/],
     ['a shell without a terminal', ['shell', 'ipmr-loopback'], /^patchbench: shell needs a terminal/],
   ])('%s', async (_, args, sentence) => {
     expect(await refused(args)).toMatch(sentence)

@@ -93,6 +93,7 @@ async function replace(
   const folder = await copyToHost(context, host, {new: Buffer.from(after)})
   // From here on the router does it alone, and is not interrupted with us: half of it is worth less than all or nothing.
   const own = {...context, signal: new AbortController().signal}
+  context.progress(`${host.name}: checking, changing and reloading`)
   const args = [folder, sha256(template), change.from, change.to, backup]
   const {stdout, exitCode} = await scriptOnHost(own, host, script, args, {deadline: PATIENCE, allowedExits: 'any'}).catch((error: unknown) => {
     if (!(error instanceof CouldNotRun)) throw error

@@ -55,7 +55,7 @@ async function aRun(): Promise<BugRun> {
   await write('base-1/base/symptom-pbr.txt', frame('11:00:00.000001', OLD, '10.0.0.1.42272 > 10.0.0.4.9: UDP, length 0') + frame('11:00:01.000001', OLD, ANSWER))
   await write('guard-patched-1/patched/tables.log', moment('2 queries at once, udp4', '', 4))
   await write('guard-patched-1/patched/symptom-client.txt', frame('12:00:00.000001', NEW, ANSWER))
-  const common = {case: 'wrong-mac', kernel: 'debian 6.12.117', reasons: [], repeats: 1, evidence}
+  const common = {case: 'wrong-mac', kernel: 'debian 6.12.117', reasons: [], selftests: [], repeats: 1, evidence}
   const tests = (variant: TestRow['variant'], text: string) => [
     test('mark-reply-mac4', 'failed', variant, {base: SEEN.base, variant: text}),
     test('another-bug', 'failed', 'failed', {base: 'of another bug', variant: 'of another bug'}, variant === 'failed'),

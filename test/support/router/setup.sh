@@ -62,5 +62,5 @@ wait_for() {
 }
 ip netns exec wan nc -ll -p 53 -e cat >/dev/null 2>&1 </dev/null &
 wait_for 'ip netns exec wan netstat -ltn | grep -q ":53 "'
-( i=0; while sleep 0.2; do echo "line $((i += 1))"; done ) | ip netns exec lan1 nc 8.8.4.4 53 >/dev/null 2>&1 &
+( i=0; while sleep 0.2; do echo "line $((i += 1))"; done ) </dev/null 2>/dev/null | ip netns exec lan1 nc 8.8.4.4 53 >/dev/null 2>&1 &
 wait_for 'grep -q OFFLOAD /proc/net/nf_conntrack'
