@@ -46,9 +46,14 @@ export function timeline(
   return entries.sort((a, b) => a.time - b.time)
 }
 
-/** A frame that several captures of one device hold is one packet. */
-function once<T extends Packet>(packets: readonly T[]): T[] {
-  return [...new Map(packets.toReversed().map((packet) => [`${packet.time} ${packet.text}`, packet])).values()].reverse()
+/** A frame that several captures of one device hold is one packet, of the first of them. */
+function once<T extends Packet & {capture: string}>(packets: readonly T[]): T[] {
+  const holders = new Map<string, string>()
+  return packets.filter(({time, text, capture}) => {
+    const frame = `${time} ${text}`
+    if (!holders.has(frame)) holders.set(frame, capture)
+    return holders.get(frame) === capture
+  })
 }
 
 function traceEntry({name, time, task, fields, text}: TraceEvent, {ahead}: TraceClock): TimelineEntry {
