@@ -15,7 +15,7 @@ import {becomeRouter, type RouterState, stateOf, steps, trouble} from '../suppor
 import {scratch} from '../support/scratch.js'
 import {bootTestHost} from '../support/testhost.js'
 
-const PATIENT = {timeout: 300_000}
+const PATIENT = {timeout: 600_000}
 const ALL = {mask: 0xffffffff}
 
 let machine: TestHost
@@ -116,13 +116,13 @@ describe('on a router', () => {
   async function standingStill(host: Host, step: string) {
     await trouble(host, `${step}-waits`)
     const child = patchbench('mitigate')
-    expect(await eventually(async () => (await steps(host)).at(-1) === step, 60)).toBe(true)
+    expect(await eventually(async () => (await steps(host)).at(-1) === step, 300)).toBe(true)
     // As a value: a promise would be waited for.
     return {child}
   }
 
   const finished = async (host: Host) =>
-    await eventually(async () => (await onHost(context, host, ['readlink', '/var/lock/patchbench-router'], {allowedExits: 'any'})).exitCode !== 0, 60)
+    await eventually(async () => (await onHost(context, host, ['readlink', '/var/lock/patchbench-router'], {allowedExits: 'any'})).exitCode !== 0, 300)
 
   it.each([
     ['killed', 'SIGKILL', undefined],
