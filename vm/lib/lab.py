@@ -43,8 +43,8 @@ def parameter(name, default):
 
 
 # What loads each form of a ruleset (nft(8), iptables-restore(8)), and what lists it again.
-RULESET_LOADERS = {"nft": ["nft", "-f"], "iptables": ["iptables-restore"], "ip6tables": ["ip6tables-restore"]}
-_RULESET_LISTERS = {"nft": ["nft", "list", "ruleset"], "iptables": ["iptables-save"], "ip6tables": ["ip6tables-save"]}
+RULESET_LOADERS = {"nft": ["nft", "-f"], "iptables": ["iptables-nft-restore"], "ip6tables": ["ip6tables-nft-restore"]}
+_RULESET_LISTERS = {"nft": ["nft", "list", "ruleset"], "iptables": ["iptables-nft-save"], "ip6tables": ["ip6tables-nft-save"]}
 
 
 def ruleset_path(form="nft", variation=None):
