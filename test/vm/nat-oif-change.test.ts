@@ -1,0 +1,40 @@
+import {appendFile, copyFile, cp, mkdir, readdir, readFile, writeFile} from 'node:fs/promises'
+import {join} from 'node:path'
+import {expect, test} from 'vitest'
+import {projectPath} from '../../src/lib/project.js'
+import {compare, reasons, scratch} from '../support/patchbench.js'
+
+const NAME = 'nat-oif-change'
+
+/** The case with one more candidate: the mended rules with the early accept back in iptables' form of them. */
+async function withHalfMended(): Promise<string> {
+  const folder = await scratch()
+  const cases = join(folder, 'patches')
+  await cp(projectPath('patches', NAME), join(cases, NAME), {recursive: true})
+  await mkdir(join(folder, 'vm'))
+  await copyFile(projectPath('vm', `${NAME}.py`), join(folder, 'vm', `${NAME}.py`))
+  await appendFile(join(cases, NAME, 'case.yaml'), '  - name: half-mended\n    expect: {ruleset: not-fixed}\n')
+  const rulesets = join(cases, NAME, 'ruleset')
+  const mended = (await readdir(rulesets)).filter((file) => file.startsWith('save-mark.'))
+  for (const file of mended) await copyFile(join(rulesets, file), join(rulesets, file.replace('save-mark', 'half-mended')))
+  const marks = '-A Optimized -j MARK --set-xmark 0x36/0xff\n'
+  const text = await readFile(join(rulesets, 'half-mended.iptables'), 'utf8')
+  expect(text).toContain(marks)
+  await writeFile(join(rulesets, 'half-mended.iptables'), text.replace(marks, `${marks}-A Optimized -j ACCEPT\n`))
+  return cases
+}
+
+test('a masqueraded connection outlives its mark with the mended rules, and not where they are mended by half', {timeout: 600_000}, async () => {
+  const {exit, folder, results} = await compare([NAME, '--cases', await withHalfMended(), '--candidate', 'save-mark,half-mended'])
+  expect(results.map(({candidate, verdict}) => [candidate, verdict])).toEqual([
+    [null, 'shown'],
+    ['save-mark', 'fixed'],
+    ['half-mended', 'not-fixed'],
+  ])
+  expect(exit).toBe(0)
+  const still = ['entry', 'transfer', 'wire', 'datagrams'].map((test) => `the symptom '${test}-iptables' still shows`)
+  expect(reasons(results).split('\n')).toEqual(still)
+  const [base] = results
+  expect(base!.tests.find(({name}) => name === 'entry-nft4')!.observed.base).toMatch(/^\[UPDATE\] .*mark=48, then \[DESTROY\] ESTABLISHED \[ASSURED\] mark=48$/)
+  expect(await readFile(join(folder, 'report.md'), 'utf8')).toMatch(/On the wire: symptom-wan1\n[^]*203\.0\.113\.1\.443 > 198\.51\.100\.1/)
+})
