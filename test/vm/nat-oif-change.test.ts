@@ -2,7 +2,8 @@ import {appendFile, copyFile, cp, mkdir, readdir, readFile, writeFile} from 'nod
 import {join} from 'node:path'
 import {expect, test} from 'vitest'
 import {projectPath} from '../../src/lib/project.js'
-import {compare, reasons, scratch} from '../support/patchbench.js'
+import {isUnder} from '../../src/trace/stacks.js'
+import {compareTraced, reasons, scratch} from '../support/patchbench.js'
 
 const NAME = 'nat-oif-change'
 
@@ -25,7 +26,7 @@ async function withHalfMended(): Promise<string> {
 }
 
 test('a masqueraded connection outlives its mark with the mended rules, and not where they are mended by half', {timeout: 600_000}, async () => {
-  const {exit, folder, results} = await compare([NAME, '--cases', await withHalfMended(), '--candidate', 'save-mark,half-mended'])
+  const {exit, folder, results} = await compareTraced([NAME, '--cases', await withHalfMended(), '--candidate', 'save-mark,half-mended'])
   expect(results.map(({candidate, verdict}) => [candidate, verdict])).toEqual([
     [null, 'shown'],
     ['save-mark', 'fixed'],
@@ -34,7 +35,9 @@ test('a masqueraded connection outlives its mark with the mended rules, and not 
   expect(exit).toBe(0)
   const still = ['entry', 'transfer', 'wire', 'datagrams'].map((test) => `the symptom '${test}-iptables' still shows`)
   expect(reasons(results).split('\n')).toEqual(still)
-  const [base] = results
+  const [base, mended] = results
+  expect(base!.trace!.stacks.some((stack) => isUnder(stack, 'nf_nat_inet_fn', 'nf_ct_delete'))).toBe(true)
+  expect(mended!.trace!.stacks).toEqual([])
   expect(base!.tests.find(({name}) => name === 'entry-nft4')!.observed.base).toMatch(/^\[UPDATE\] .*mark=48, then \[DESTROY\] ESTABLISHED \[ASSURED\] mark=48$/)
   expect(await readFile(join(folder, 'report.md'), 'utf8')).toMatch(/On the wire: symptom-wan1\n[^]*203\.0\.113\.1\.443 > 198\.51\.100\.1/)
 })
