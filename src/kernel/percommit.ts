@@ -6,7 +6,7 @@ import {git} from '../lib/git.js'
 import {type BuiltKernel} from './built.js'
 import {changedPaths, checkOutOver, copyBuild} from './copy.js'
 import {BuildFailed, make} from './make.js'
-import {newWarnings, warningsIn} from './warnings.js'
+import {complaintsOfSparse, newWarnings, warningsIn} from './warnings.js'
 
 /** What became of the tree with a series up to one of its commits. */
 export type CommitBuild = {
@@ -16,14 +16,18 @@ export type CommitBuild = {
   error: string | null
   /** Warnings, with W=1 for what the series touches, that the commit before had not. */
   warnings: string[]
+  /** The same of sparse; null where it was not asked for. */
+  sparse: string[] | null
 }
 
 /**
  * Builds each commit between a built kernel's source and the tip of a series,
  * in turn and in one folder, as far as they build. The files that the series
  * touches are compiled with W=1 as well (Documentation/kbuild/kbuild.rst).
+ *
+ * @param sparse whether sparse, which must be installed, looks at them too (C=2)
  */
-export async function buildPerCommit(context: Context, base: BuiltKernel, tip: string): Promise<CommitBuild[]> {
+export async function buildPerCommit(context: Context, base: BuiltKernel, tip: string, sparse = false): Promise<CommitBuild[]> {
   const folder = await base.folder(context)
   const commits = await commitsBetween(context, base, tip)
   const objects = objectsOf(await changedPaths(context.signal, base.source.directory, base.source.commit, tip))
@@ -34,19 +38,20 @@ export async function buildPerCommit(context: Context, base: BuiltKernel, tip: s
   try {
     context.progress(`copying the built ${base.source.label}`)
     await copyBuild(context.signal, folder, tree)
-    return await buildEach(context, base, commits, {tree, objects})
+    return await buildEach(context, base, commits, {tree, objects, sparse})
   } finally {
     await rm(scratch, {recursive: true, force: true})
   }
 }
 
 type Commit = {commit: string; subject: string}
-type Work = {tree: string; objects: readonly string[]}
+type Work = {tree: string; objects: readonly string[]; sparse: boolean}
 
-async function buildEach(context: Context, base: BuiltKernel, commits: readonly Commit[], {tree, objects}: Work): Promise<CommitBuild[]> {
+async function buildEach(context: Context, base: BuiltKernel, commits: readonly Commit[], {tree, objects, sparse}: Work): Promise<CommitBuild[]> {
   const results: CommitBuild[] = []
   const build = join(tree, 'build')
   let before = await warningsOf(context, build, objects)
+  let seen = sparse ? await sparseOf(context, build, objects) : null
   let at = base.source.commit
   for (const {commit, subject} of commits) {
     context.progress(`building ${subject}`)
@@ -57,11 +62,13 @@ async function buildEach(context: Context, base: BuiltKernel, commits: readonly 
       const strict = await warningsOf(context, build, objects)
       // W=1 says again what make said of these objects; of others, make alone.
       const after = [...newWarnings(strict, warningsIn(output)), ...strict]
-      results.push({commit, subject, error: null, warnings: newWarnings(before, after)})
+      const found = seen && (await sparseOf(context, build, objects))
+      results.push({commit, subject, error: null, warnings: newWarnings(before, after), sparse: found && newWarnings(seen!, found)})
       before = after
+      seen = found
     } catch (error) {
       if (!(error instanceof BuildFailed)) throw error
-      results.push({commit, subject, error: error.firstError, warnings: []})
+      results.push({commit, subject, error: error.firstError, warnings: [], sparse: null})
       return results
     }
   }
@@ -79,12 +86,25 @@ function objectsOf(paths: readonly string[]): string[] {
 
 /** The W=1 warnings of those objects that are part of this kernel; they are compiled anew for it. */
 async function warningsOf(context: Context, build: string, objects: readonly string[]): Promise<string[]> {
-  const present = []
-  for (const object of objects) if (await isCompiled(build, object)) present.push(object)
+  const present = await compiled(build, objects)
   if (present.length === 0) return []
   for (const object of present) await rm(join(build, object), {force: true})
   const {output} = await make(context, 'with W=1', {build, arguments: ['W=1', ...present]})
   return warningsIn(output)
+}
+
+/** What sparse says of those objects' sources. They have been compiled with W=1 just now, so make has nothing else to do. */
+async function sparseOf(context: Context, build: string, objects: readonly string[]): Promise<string[]> {
+  const present = await compiled(build, objects)
+  if (present.length === 0) return []
+  const {output} = await make(context, 'with sparse', {build, arguments: ['W=1', 'C=2', ...present]})
+  return complaintsOfSparse(output)
+}
+
+async function compiled(build: string, objects: readonly string[]): Promise<string[]> {
+  const present = []
+  for (const object of objects) if (await isCompiled(build, object)) present.push(object)
+  return present
 }
 
 /** An object of this configuration, whose source the tree still has. */

@@ -6,6 +6,12 @@ export function warningsIn(output: string): string[] {
   return output.split('\n').flatMap((line) => (WARNING.test(line) ? [line.replace(/^(?:\.\.\/)+/, '')] : []))
 }
 
+/** What sparse prints: its warnings and errors, without the `note:` lines that explain them. */
+export function complaintsOfSparse(output: string): string[] {
+  const lines = output.split('\n').filter((line) => /^(?:\.\.\/)*[^\s:]+:\d+(?::\d+)?: (?:warning|error): /.test(line))
+  return lines.map((line) => line.replace(/^(?:\.\.\/)+/, ''))
+}
+
 /**
  * The warnings that were not there before. A warning that only moved to
  * another line is the same; one that is there twice and was there once is new.
@@ -21,5 +27,5 @@ export function newWarnings(before: readonly string[], after: readonly string[])
 }
 
 function unplaced(warning: string): string {
-  return warning.replace(/:\d+(?::\d+)?: warning:/, ': warning:').replace(/\+0x[\da-f]+/g, '+0x')
+  return warning.replace(/:\d+(?::\d+)?: (warning|error):/, ': $1:').replace(/\+0x[\da-f]+/g, '+0x')
 }

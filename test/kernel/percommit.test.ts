@@ -7,7 +7,7 @@ import {type Files, repository} from '../support/repository.js'
 import {DELEGATE} from '../support/series.js'
 import {contextIn, scratch} from '../support/scratch.js'
 
-const GOOD: CommitBuild = {commit: 'c0ffee', subject: 'net: do it', error: null, warnings: []}
+const GOOD: CommitBuild = {commit: 'c0ffee', subject: 'net: do it', error: null, warnings: [], sparse: null}
 
 describe('the first complaint about a series', () => {
   it.each<[string, CommitBuild[], string | undefined]>([
@@ -22,9 +22,10 @@ describe('the first complaint about a series', () => {
   })
 })
 
-// A compiler that says what stands in its file: `//! text` always, `//1 text` with W=1; `//E text` is an error.
+// A compiler that says what stands in its file: `//! text` always, `//1 text` with W=1; `//E text` is an error. With C=2 only
+// sparse looks, and says `//S text`.
 const MAKEFILE = `%.o: ../%.c FORCE
-	@sed -n 's|^//[!E$(W)] |$<:1:1: |p' $<
+	@sed -n 's|^//[$(if $(C),S,!E$(W))] |$<:1:1: |p' $<
 	@! grep -q '//E' $<
 	@touch $@
 bzImage: $(patsubst ../%.c,%.o,$(wildcard ../one.c ../two.c))
@@ -34,6 +35,10 @@ FORCE:
 
 /** A base with two files, built, and a series of changes on it. */
 async function series(...changes: Files[]) {
+  return (await built(false, ...changes)).map(({subject, error, warnings}) => [subject, error ?? 'builds', ...warnings])
+}
+
+async function built(sparse: boolean, ...changes: Files[]): Promise<CommitBuild[]> {
   const repo = await repository({'one.c': '//1 warning: old\n', 'two.c': 'two\n', 'not-built.c': 'x\n'})
   const commit = await repo.git('rev-parse', 'HEAD')
   const folder = join(await scratch(), 'source')
@@ -47,9 +52,9 @@ async function series(...changes: Files[]) {
   for (const [index, files] of changes.entries()) await repo.commit(files, `change ${index + 1}`)
   const base = {source: {directory: repo.folder, commit, label: 'linux 6.12.7'}, options: {}, folder: async () => folder} as unknown as BuiltKernel
   const context = contextIn(await scratch())
-  const builds = await buildPerCommit(context, base, await repo.git('rev-parse', 'HEAD'))
+  const builds = await buildPerCommit(context, base, await repo.git('rev-parse', 'HEAD'), sparse)
   expect(await readdir(join(context.cache, 'scratch'))).toEqual([])
-  return builds.map(({subject, error, warnings}) => [subject, error ?? 'builds', ...warnings])
+  return builds
 }
 
 describe('commit by commit, a series', () => {
@@ -85,5 +90,16 @@ describe('commit by commit, a series', () => {
       ['change 1', 'builds'],
       ['change 2', 'builds'],
     ])
+  })
+
+  it('is looked at by sparse where that is asked for, which says what is new', async () => {
+    const old = '//1 warning: old\n//S warning: known to sparse\n'
+    const builds = await built(true, {'one.c': old}, {'one.c': `// moved\n${old}//S error: seen by sparse\n//1 warning: seen by gcc\n`}, {'two.c': '//E error: no\n'})
+    expect(builds.map(({warnings, sparse}) => ({warnings, sparse}))).toEqual([
+      {warnings: [], sparse: ['one.c:1:1: warning: known to sparse']},
+      {warnings: ['one.c:1:1: warning: seen by gcc'], sparse: ['one.c:1:1: error: seen by sparse']},
+      {warnings: [], sparse: null},
+    ])
+    expect((await built(false, {'one.c': old}))[0]!.sparse).toBeNull()
   })
 })
