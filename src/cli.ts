@@ -10,6 +10,7 @@ import {printable} from './lib/text.js'
 import {type ApplyCommandOptions} from './commands/apply.js'
 import {type BugCommandOptions} from './commands/bug.js'
 import {type BuildKernelOptions, type BuildRulesetOptions} from './commands/build.js'
+import {type CheckOptions} from './commands/check.js'
 import {type CompareOptions} from './commands/compare.js'
 import {type EditOptions} from './commands/edit.js'
 import {type HostCommandOptions} from './commands/host.js'
@@ -196,6 +197,17 @@ withUcode(withKernelOptions(program.command('watch')))
     await watchCommand(context, name, options, commandLine())
   })
 
+withSourceOptions(program.command('check'))
+  .description("look over a candidate's series as a maintainer would, before it is sent")
+  .argument('<case>')
+  .option('--no-build', 'do not build the patches')
+  .addOption(new Option('--format <format>', 'how it is said').choices(['table', 'json', 'ktap', 'github']).default('table'))
+  .option('--json', 'print JSON')
+  .action(async (name: string, options: CheckOptions) => {
+    const {checkCommand} = await import('./commands/check.js')
+    finish(await checkCommand(context, name, options))
+  })
+
 const build = program.command('build').description('build a part of a case on its own')
 withKernelOptions(build.command('livepatch'))
   .description('build the livepatch module of a case')
@@ -345,6 +357,19 @@ function withHostOptions(command: Command): Command {
     .requiredOption('--host <host>', 'as for ssh: root@router, or an alias of your ssh_config')
     .option('--ssh-config <file>', 'an ssh_config of your own choice')
     .option('--json', 'print JSON')
+}
+
+/** Of verbs that are about one series on one source. */
+function withSourceOptions(command: Command): Command {
+  return command
+    .option('--candidate <name>', "which of the case's candidates; default the first")
+    .option('--kernel <line>', 'its series for this line; default 6.12')
+    .option('--source <where>', "a git folder, a git URL or a tarball that it is for, instead of the distribution's source of the line")
+    .option('--base <rev>', 'the revision of --source; default the one that the series states, or what is checked out')
+    .option('--debug <list>', `build with ${DEBUG_SETS.join(', ')}`, debugSets)
+    .option('--idle', 'build when nobody else wants the processor')
+    .option('--refresh', 'look for newer sources now')
+    .option('--cases <folder>', 'a folder of cases; default what patchbench.yaml names, else patches/')
 }
 
 function commandLine(): string {
