@@ -16,6 +16,7 @@ import {type EditOptions} from './commands/edit.js'
 import {type HostCommandOptions} from './commands/host.js'
 import {type ImportCommandOptions} from './commands/import.js'
 import {type CollectCommandOptions, type MitigateCommandOptions} from './commands/router.js'
+import {type SendOptions} from './commands/send.js'
 import {type ShellOptions} from './commands/shell.js'
 import {type WatchOptions} from './commands/watch.js'
 
@@ -206,6 +207,33 @@ withSourceOptions(program.command('check'))
   .action(async (name: string, options: CheckOptions) => {
     const {checkCommand} = await import('./commands/check.js')
     finish(await checkCommand(context, name, options))
+  })
+
+withSourceOptions(program.command('send'))
+  .description("make the mails of a candidate's series, with the evidence; only --send sends them")
+  .argument('<case>')
+  .option('--dry-run', 'write the mails to a folder; the default')
+  .option('--to-review', 'everything but the sending, by git send-email as well')
+  .option('--send', 'send the mails by git send-email')
+  .option('--resume', 'send what is left of a series that is half sent')
+  .addOption(new Option('--arrived <n>', 'with --resume: mail n, 0 is the cover letter, has arrived').argParser(collectNumber).default([], 'none'))
+  .addOption(new Option('--lost <n>', 'with --resume: mail n has not arrived').argParser(collectNumber).default([], 'none'))
+  .option('-v, --reroll-count <n>', 'send it as version n', count)
+  .option('--previous <series>', 'the version before, for the range-diff; default what was sent from here')
+  .option('--in-reply-to <message-id>', 'the mail that the first one answers')
+  .addOption(new Option('--to <address>', 'a recipient besides those that get_maintainer.pl names').argParser(collect).default([], 'none'))
+  .addOption(new Option('--cc <address>', 'one to be Cc').argParser(collect).default([], 'none'))
+  .addOption(new Option('--exclude <address>', 'one to be left out').argParser(collect).default([], 'none'))
+  .option('--tags <mbox>', 'put the tags of these replies on the patches')
+  .option('--sloppy-trailers', 'tags also of patches that have changed, and from others than they name')
+  .addOption(new Option('--results <folder>', 'a run of compare; default the last ones of this series').argParser(collect).default([], 'none'))
+  .option('--bundle <file>', "a reviewer's bundle to name with its checksum")
+  .option('--override <reason>', 'send it although it is not ready; the mails say so')
+  .option('--output <folder>', 'where the mails are written')
+  .option('--json', 'print JSON')
+  .action(async (name: string, options: SendOptions) => {
+    const {sendCommand} = await import('./commands/send.js')
+    finish(await sendCommand(context, name, options))
   })
 
 const build = program.command('build').description('build a part of a case on its own')
@@ -411,4 +439,10 @@ function debugSets(text: string): string[] {
 
 function collect(value: string, before: string[]): string[] {
   return [...before, value]
+}
+
+function collectNumber(value: string, before: number[]): number[] {
+  const number = Number(value)
+  if (!/^\d{1,4}$/.test(value)) throw new InvalidArgumentError('the number of a mail is needed.')
+  return [...before, number]
 }
