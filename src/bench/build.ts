@@ -82,7 +82,7 @@ async function onePatch(base: BuiltKernel, home: string): Promise<void> {
 async function compareOnce(home: string, run: number): Promise<{wall: number; booted: number; reproducers: number}> {
   const output = join(home, `run-${run}`)
   const started = performance.now()
-  const words = [projectPath('bin/patchbench'), 'compare', CASE, '--variant', 'patched', '--candidate', CANDIDATE, '--kernel', LINE, '--json', '--output', output]
+  const words = [projectPath('bin/patchbench'), 'compare', CASE, '--variant', 'patched', '--candidate', CANDIDATE, '--kernel', LINE, '--no-trace', '--json', '--output', output]
   const {stdout} = await execa('node', words, {stderr: 'ignore', env: {CCACHE_DISABLE: '1'}, cancelSignal: context.signal})
   const wall = (performance.now() - started) / 1000
   const sessions = (JSON.parse(stdout) as {pairs: PairRecord[]}).pairs.flatMap((pair) => pair.sessions)
