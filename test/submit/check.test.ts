@@ -1,7 +1,7 @@
 import {execa} from 'execa'
 import {mkdir, writeFile} from 'node:fs/promises'
 import {join} from 'node:path'
-import {describe, expect, it} from 'vitest'
+import {describe, expect, it, vi} from 'vitest'
 import {checkSeries} from '../../src/submit/check.js'
 import {complaintsIn} from '../../src/submit/checkpatch.js'
 import {newReports} from '../../src/submit/coccinelle.js'
@@ -10,6 +10,9 @@ import {type Row, worst} from '../../src/submit/rows.js'
 import {numbered} from '../support/repository.js'
 import {contextIn, scratch} from '../support/scratch.js'
 import {COCCI, diffOf, letter, type Letter, seriesOf, SIGNED, sourceAt, tree} from '../support/submit.js'
+
+// Each runs git and perl many times.
+vi.setConfig({testTimeout: 120_000})
 
 const OWN = {name: 'Ann Author', email: 'ann@example.org'}
 const TEST = {'tools/testing/selftests/net/a.sh': 'true\n'}
