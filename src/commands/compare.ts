@@ -1,5 +1,5 @@
 import {readdir, readFile, rm, rmdir, symlink, writeFile} from 'node:fs/promises'
-import {availableParallelism, homedir} from 'node:os'
+import {availableParallelism} from 'node:os'
 import {dirname, join, resolve} from 'node:path'
 import {simpleGit} from 'simple-git'
 import {type Case, candidateVariant, caseNames, loadCase} from '../case/case.js'
@@ -15,6 +15,7 @@ import {comparisonJson} from '../report/json.js'
 import {comparisonMarkdown} from '../report/markdown.js'
 import {comparisonTable} from '../report/table.js'
 import {compare, type CompareInput, type Comparison, type Target} from '../run/compare.js'
+import {LATEST, runsFolder} from '../run/folder.js'
 import {exitCodeOf} from '../verdict/exit.js'
 import {type Variant} from '../verdict/verdict.js'
 import {chosenFirewall4, type Firewall4Options} from './firewall4.js'
@@ -65,14 +66,14 @@ export async function compareCommand(
     ...(firewall4 ? {firewall4} : {}),
   })
   const exit = exitCodeOf(comparison.results)
-  const json = comparisonJson(comparison, {folder, exit, date: date.toISOString(), command, accelerator})
   const [version, tools] = await about
-  const facts = {date: date.toISOString(), ...version, command, folder, tools, accelerator: `${accelerator} (${why})`}
+  const facts = {folder, date: date.toISOString(), command, accelerator, why, ...version, tools}
+  const json = comparisonJson(comparison, {...facts, exit})
   await writeFile(join(folder, 'results.json'), `${json}\n`)
   await writeFile(join(folder, 'report.md'), await comparisonMarkdown(comparison, facts))
   if (!options.output) await pointLatest(folder)
   const table = [comparisonTable(comparison.results, useColour()), ...comparison.leftOut.map((one) => `\nleft out: ${one}`)].join('\n')
-  const text = options.json ? json : `${table}\n\nunder ${facts.accelerator}; evidence and report.md are in ${folder}`
+  const text = options.json ? json : `${table}\n\nunder ${accelerator} (${why}); evidence and report.md are in ${folder}`
   return {text, exit, comparison}
 }
 
@@ -161,15 +162,14 @@ export function withParameters(one: Case, settings: readonly string[]): Case {
 /** The folder of a run: a new one of the user's state, or --output, which has to be empty. */
 export async function runFolder(output: string | undefined, date: Date): Promise<string> {
   const name = date.toISOString().replaceAll(/[-:]/g, '').replace('T', '-').slice(0, 15)
-  const state = process.env.XDG_STATE_HOME ?? join(homedir(), '.local/state')
-  const folder = output ? resolve(output) : join(state, 'patchbench/runs', `${name}-${process.pid}`)
+  const folder = output ? resolve(output) : join(runsFolder(), `${name}-${process.pid}`)
   await makeFolder(folder)
   if ((await readdir(folder)).length > 0) throw new InputError(`--output ${folder} is not empty: name a new folder, so that no evidence is mixed`)
   return folder
 }
 
 async function pointLatest(folder: string): Promise<void> {
-  const latest = join(dirname(folder), 'latest')
+  const latest = join(dirname(folder), LATEST)
   await rm(latest, {force: true})
   // Two runs at once may both point here; either is a fair answer.
   await symlink(folder, latest).catch(() => {})

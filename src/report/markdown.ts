@@ -23,7 +23,19 @@ const VARYING: readonly [RegExp, string][] = [
 const EXCERPT = 40
 
 /** What a report says about the run as a whole. */
-export type RunFacts = {date: string; version: string; revision: string; command: string; folder: string; accelerator: string; tools: string[]}
+export type RunFacts = {
+  /** ISO 8601, UTC. */
+  date: string
+  version: string
+  /** The commit of patchbench, where it is a checkout. */
+  revision: string
+  command: string
+  folder: string
+  accelerator: string
+  /** Why it was that accelerator. */
+  why: string
+  tools: string[]
+}
 
 /** The comparison as Markdown for a mail or a pull request, with the evidence that fits in one. */
 export async function comparisonMarkdown({results, pairs}: Comparison, run: RunFacts): Promise<string> {
@@ -57,7 +69,7 @@ async function section(record: PairRecord, all: readonly Result[], run: RunFacts
       sha256: record.modules[name]?.sha256 ?? 'not built',
     })),
     folders: results.length > 0 ? folders.map((folder) => relative(run.folder, folder)) : [],
-    machine: `QEMU under ${run.accelerator}`,
+    machine: `QEMU under ${run.accelerator} (${run.why})`,
     results: results.map((result) => ({...result, symptom: symptomText(result), controls: controlsText(result)})),
     tests: (first?.tests ?? []).map(({name, role, claimed, observed}, index) => ({
       name,

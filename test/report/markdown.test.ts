@@ -15,7 +15,8 @@ const FACTS: RunFacts = {
   command: "patchbench compare one --set 'a=b c'",
   folder: '/runs/one',
   tools: ['QEMU emulator version 7.2'],
-  accelerator: 'tcg (asked for)',
+  accelerator: 'tcg',
+  why: 'asked for',
 }
 
 const frame = (time: string, mac: string, ttl: number) => `${time} ${mac} > 01:00:5e:01:02:03, IPv4, (ttl ${ttl}) 192.0.2.1 > 239.1.2.3: UDP\n`
