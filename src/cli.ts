@@ -8,13 +8,13 @@ import {CouldNotRun, describeSystemError, EXIT, InputError, Interrupted, systemC
 import {projectPath} from './lib/project.js'
 import {printable} from './lib/text.js'
 import {type ApplyCommandOptions} from './commands/apply.js'
-import {type BugCommandOptions} from './commands/bug.js'
 import {type BuildKernelOptions, type BuildRulesetOptions} from './commands/build.js'
 import {type CheckOptions} from './commands/check.js'
 import {type CompareOptions} from './commands/compare.js'
 import {type EditOptions} from './commands/edit.js'
 import {type HostCommandOptions} from './commands/host.js'
 import {type ImportCommandOptions} from './commands/import.js'
+import {type ReportOptions} from './commands/report.js'
 import {type CollectCommandOptions, type MitigateCommandOptions} from './commands/router.js'
 import {type SendOptions} from './commands/send.js'
 import {type ShellOptions} from './commands/shell.js'
@@ -284,15 +284,22 @@ withUcode(withKernelOptions(build.command('ruleset')))
 
 program
   .command('report')
-  .description('the report of a bug for upstream, out of the evidence of a run')
-  .argument('[run]', 'the folder that compare left; default the last')
-  .addOption(new Option('--bug <upstream>', 'where it goes').choices(['openwrt', 'netfilter']).makeOptionMandatory())
-  .option('--case <name>', 'which case of the run')
-  .option('--symptom <name>', 'what the listings are about; default the first that shows')
-  .option('--router <archive>', "what 'router collect' gathered, to go with it")
-  .action(async (run: string | undefined, options: BugCommandOptions) => {
-    const {bugCommand} = await import('./commands/bug.js')
-    finish({text: await bugCommand(run, options), exit: EXIT.ok})
+  .description('a run again, as a page, for CI, for a mail, for upstream; or what changed between two runs')
+  .argument('[run...]', 'the folder that compare left, or the name of a run below the default folder; default the last')
+  .option('--html', 'one page with drawings and evidence, without scripts or network')
+  .option('--junit', 'JUnit XML')
+  .option('--ktap', 'KTAP')
+  .option('--markdown', 'Markdown for a mail or a pull request')
+  .option('--json', 'print JSON')
+  .option('--compare', 'what changed from one run to another, cell by cell and test by test; exit code 1 if anything did')
+  .addOption(new Option('--bug <upstream>', 'the report of the bug for upstream').choices(['openwrt', 'netfilter']))
+  .option('--case <name>', 'with --bug: which case of the run')
+  .option('--symptom <name>', 'with --bug: what the listings are about; default the first that shows')
+  .option('--router <archive>', "with --bug: what 'router collect' gathered, to go with it")
+  .option('--output <file>', 'a new file for it, instead of standard output')
+  .action(async (names: string[], options: ReportOptions) => {
+    const {reportCommand} = await import('./commands/report.js')
+    finish(await reportCommand(names, options, process.stdout.isTTY && !process.env.NO_COLOR))
   })
 
 const router = program.command('router').description('a router with firewall4: gather for a report, guard its flow offloading, take the guard back')

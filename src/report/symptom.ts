@@ -21,3 +21,8 @@ export function controlsText({tests}: Result): string {
   const controls = tests.filter(({role}) => role === 'control')
   return `${controls.filter(({variant}) => variant === 'passed').length}/${controls.length}`
 }
+
+/** `livepatched, local-input`: a result's variant, and the fix that it is with. */
+export function titleOf({variant, candidate}: Pick<Result, 'variant' | 'candidate'>): string {
+  return candidate ? `${variant}, ${candidate}` : variant
+}
