@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // Installs what is missing before `npm start` and `npm test`: node modules, the
-// compiled program and, with --host, packages of the host. Plain JavaScript
+// compiled program and, with --host, packages of the host; with --browser, the
+// browser that reports are tried in. Plain JavaScript
 // without dependencies, because it runs before there are any.
 import {spawnSync} from 'node:child_process'
 import {createHash} from 'node:crypto'
@@ -14,7 +15,8 @@ const NODE_FLOOR = [20, 19]
 checkNode()
 installNodeModules()
 compile()
-if (process.argv.includes('--host')) installHostPackages()
+if (process.argv.includes('--host')) installHostPackages(JSON.parse(readFileSync(join(root, 'bin/host-packages.json'), 'utf8')))
+if (process.argv.includes('--browser')) installHostPackages([{package: 'chromium', program: 'chromium'}])
 
 function checkNode() {
   const [major, minor] = process.versions.node.split('.').map(Number)
@@ -45,8 +47,7 @@ function sources(folder) {
   return entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name))
 }
 
-function installHostPackages() {
-  const packages = JSON.parse(readFileSync(join(root, 'bin/host-packages.json'), 'utf8'))
+function installHostPackages(packages) {
   const missing = packages.filter((one) => !isThere(one)).map((one) => one.package)
   if (missing.length === 0) return
   const line = `apt-get install --yes --no-install-recommends ${missing.join(' ')}`

@@ -54,3 +54,49 @@ export function capture(name: string): string {
 export const BASE = 'base-1/base'
 export const LIVE = 'input-livepatched+reverted-1/livepatched'
 export const BACK = 'input-livepatched+reverted-1/reverted'
+
+const HOSTILE = '<script>alert(1)</script><img src="http://192.0.2.1/x" onerror="alert(2)">"\'`{{about}}</pre></details>'
+
+/** A run with everything that a page can draw, and a guest that would write into it. */
+export async function richRun(): Promise<string> {
+  const [base, live, back] = FIXED as [Result, Result, Result]
+  const trace = {
+    notes: [`a note ${HOSTILE}`],
+    stacks: [
+      {probe: 'forward', frames: ['ip_rcv', 'ip_mr_input', 'ip_mr_forward'], count: 3, folded: 'ip_rcv;ip_mr_input;ip_mr_forward 3'},
+      {probe: 'forward', frames: ['ip_rcv', HOSTILE, 'ip_mr_forward'], count: 1, folded: `ip_rcv;${HOSTILE};ip_mr_forward 1`},
+    ],
+    timeline: [{time: 1_000_000, kind: 'probe', name: 'forward', text: HOSTILE}, {time: 1_000_250, kind: 'packet', name: 'symptom', text: 'ttl 4'}],
+  }
+  const selftests = [{name: HOSTILE, base: 'failed' as const, patched: null, observed: {base: HOSTILE, patched: ''}}]
+  const missed: Result = {...live, variant: 'patched', candidate: HOSTILE, verdict: 'regressed', reasons: [HOSTILE, 'a second reason'], selftests, repeats: 3}
+  const results = [{...base, trace}, live, back, missed, {...base, case: 'two', kernel: 'debian 6.1.1', evidence: '/elsewhere/two'}] as Result[]
+  const log = (lines: [number, string][]) => lines.map(([time, text]) => `[${time.toFixed(6).padStart(12)}] livepatch: 'livepatch_one': ${text}\n`).join('')
+  const start = 1_795_000_000
+  const steps = [['load', 30, 2], ['livepatched', 32, 3], ['unload', 35, 1], ['reverted', 36, 4]] as const
+  const session = 'input-livepatched+reverted-1'
+  return await runFolderWith({
+    results,
+    pairs: [{...RECORD, title: HOSTILE, candidates: [{name: HOSTILE, patches: [HOSTILE], tree: 'c0ffee'}]}, {...RECORD, case: 'two', kernel: 'debian 6.1.1'}],
+    facts: {command: `patchbench compare ${HOSTILE}`},
+    files: {
+      [`${BASE}/ktap`]: `KTAP version 1\n1..3\n# ${HOSTILE}\nnot ok 1 one-copy\nok 2 delivered\nok 3 unjoined\n`,
+      [`${BASE}/parties.json`]: JSON.stringify({router: {macs: ['a2:0c:fc:b6:05:ca'], addresses: ['10.0.0.1']}, [HOSTILE.slice(0, 60)]: {macs: [], addresses: ['192.0.2.9', '10.0.0.2']}}),
+      [`${BASE}/symptom.txt`]: `what tcpdump says ${HOSTILE}\n`,
+      [`${BASE}/${'long-'.repeat(20)}name`]: `${'x'.repeat(400)}\n`.repeat(100),
+      [`${LIVE}/ktap`]: 'KTAP version 1\n1..3\nok 1 one-copy\nok 2 delivered\nok 3 unjoined\n',
+      [`${BACK}/ktap`]: 'KTAP version 1\n1..3\nnot ok 1 one-copy\nok 2 delivered\nok 3 unjoined\n',
+      [`${session}/steps.json`]: JSON.stringify(steps.map(([name, monotonic, seconds]) => ({name, monotonic, real: start + monotonic, seconds}))),
+      [`${session}/load/kernel.log`]: log([[30.5, 'starting patching transition'], [31.25, 'patching complete']]),
+      [`${session}/unload/kernel.log`]: log([[35.2, 'starting unpatching transition'], [35.6, 'unpatching complete']]),
+    },
+    captures: {
+      [`${BASE}/symptom.pcap`]: 'ipmr-base',
+      [`${LIVE}/symptom.pcap`]: 'ipmr-fixed',
+      [`${BACK}/symptom.pcap`]: 'ipmr-base',
+      [`${BASE}/symptom-client.pcap`]: 'flowtable-base',
+      [`${LIVE}/symptom-client.pcap`]: 'flowtable-fixed',
+      [`${BACK}/symptom-client.pcap`]: 'flowtable-base',
+    },
+  })
+}
