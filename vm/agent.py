@@ -74,12 +74,13 @@ def main():
     job = receive_job(inward)
     time.clock_settime(time.CLOCK_REALTIME, job["time"])
     say("start")
+    clocks = []
     for index, step in enumerate(job["steps"]):
         folder = os.path.join(EVIDENCE, step["name"])
         os.makedirs(folder)
         say("step", index=index, name=step["name"])
         failure = None
-        started = time.monotonic()
+        started, real = time.monotonic(), time.time()
         try:
             result = OPERATIONS[step["op"]](step, folder, say)
         except StepFailed as reason:
@@ -87,12 +88,16 @@ def main():
         except Exception:
             failure = "the guest agent failed: " + traceback.format_exc()
         seconds = time.monotonic() - started
+        # The kernel log counts from boot and packets are stamped by the calendar: this tells how they lie.
+        clocks.append({"name": step["name"], "monotonic": started, "real": real, "seconds": seconds})
         with open(os.path.join(folder, "kernel.log"), "w") as log:
             log.write(kernel_log.read())
         if failure is not None:
             say("failed", index=index, reason=failure)
             break
         say("done", index=index, seconds=round(seconds, 3), **(result or {}))
+    with open(os.path.join(EVIDENCE, "steps.json"), "w") as file:
+        json.dump(clocks, file)
     limit_evidence()
     decode_captures()
     send_evidence(ports["out"])

@@ -13,6 +13,7 @@ A Lab leaves nothing behind: its namespaces, processes and sockets end with it.
 """
 
 import ctypes
+import json
 import os
 import signal
 import socket
@@ -113,6 +114,7 @@ class Lab:
         return self
 
     def __exit__(self, *_):
+        self._save_parties()
         for namespace in self.namespaces:
             namespace.close()
         if self.namespaces:
@@ -122,6 +124,18 @@ class Lab:
         namespace = Namespace(name)
         self.namespaces.append(namespace)
         return namespace
+
+    def _save_parties(self):
+        """Leaves who has which addresses, so that a drawing of the captures can name them."""
+        parties = {}
+        for name in (namespace.name for namespace in self.namespaces):
+            listed = subprocess.run(["ip", "-n", name, "-j", "addr"], capture_output=True, text=True).stdout
+            links = [link for link in json.loads(listed or "[]") if link.get("link_type") == "ether"]
+            parties[name] = {
+                "macs": [link["address"] for link in links],
+                "addresses": [address["local"] for link in links for address in link["addr_info"] if "local" in address],
+            }
+        save("parties.json", json.dumps(parties))
 
     def veth(self, left, left_name, right, right_name):
         """Links two namespaces with a veth pair, both ends up."""
