@@ -1,4 +1,4 @@
-import {Command, CommanderError, InvalidArgumentError, Option} from 'commander'
+import {Argument, Command, CommanderError, InvalidArgumentError, Option} from 'commander'
 import {setMaxListeners} from 'node:events'
 import {readFileSync} from 'node:fs'
 import {DEBUG_SETS} from './kernel/debug.js'
@@ -10,6 +10,7 @@ import {printable} from './lib/text.js'
 import {type ApplyCommandOptions} from './commands/apply.js'
 import {type BuildKernelOptions, type BuildRulesetOptions} from './commands/build.js'
 import {type CheckOptions} from './commands/check.js'
+import {completionScript, SHELLS} from './commands/completion.js'
 import {type CompareOptions} from './commands/compare.js'
 import {type EditOptions} from './commands/edit.js'
 import {type HostCommandOptions} from './commands/host.js'
@@ -327,6 +328,24 @@ withHostOptions(router.command('rollback'))
   .action(async (options: MitigateCommandOptions) => {
     const {rollbackCommand} = await import('./commands/router.js')
     finish(await rollbackCommand(context, options, (text) => void process.stdout.write(`${text}\n`)))
+  })
+
+program
+  .command('completion')
+  .description('completion for a shell: source <(patchbench completion bash)')
+  .addArgument(new Argument('<shell>').choices(SHELLS))
+  .action(async (shell: (typeof SHELLS)[number]) => {
+    const {definitionOf} = await import('./commands/definition.js')
+    finish({text: completionScript(definitionOf(program), shell), exit: EXIT.ok})
+  })
+
+program
+  .command('man')
+  .description('the manual page: patchbench man | man -l -')
+  .action(async () => {
+    const {definitionOf} = await import('./commands/definition.js')
+    const {manPage} = await import('./commands/man.js')
+    finish({text: manPage(definitionOf(program), version), exit: EXIT.ok})
   })
 
 let context: Context
