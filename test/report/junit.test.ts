@@ -8,7 +8,7 @@ import {parseKtap} from '../../src/verdict/ktap.js'
 import {FIXED, RECORD, resultWith} from '../support/results.js'
 import {runFolderWith} from '../support/run.js'
 
-const read = async (results: Result[]) => await readRun(await runFolderWith({results, pairs: [{...RECORD, sessions: [{variants: ['base'], livepatch: null, candidate: null, boot: 0, seconds: {restore: 0.1, total: 1.5}, steps: {}}]}]}))
+const read = async (results: Result[]) => await readRun(await runFolderWith({results, pairs: [{...RECORD, sessions: [{variants: ['base'], livepatch: null, candidate: null, traced: false, boot: 0, seconds: {restore: 0.1, total: 1.5}, steps: {}}]}]}))
 
 /** The document as a strict parser sees it: [element, attributes, text], in order. */
 async function parsed(xml: string): Promise<[string, Record<string, string>, string][]> {

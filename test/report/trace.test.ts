@@ -8,7 +8,7 @@ import {recordedTrace} from '../trace/recorded.js'
 
 const TRACE: Trace = {...recordedTrace('nat-6.12', ['excused']), evidence: 'base-traced/base'}
 const RESULTS = FIXED.map((result) => (result.variant === 'reverted' ? result : {...result, trace: TRACE}))
-const FACTS = {date: '', version: '', revision: '', command: '', folder: '/', tools: [], accelerator: 'tcg'}
+const FACTS = {date: '', version: '', revision: '', command: '', folder: '/', tools: [], accelerator: 'tcg', why: 'asked for'}
 
 describe('a trace in a report', () => {
   it('has hits, notes, stacks and times of each traced variant', async () => {
