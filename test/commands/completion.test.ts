@@ -37,7 +37,7 @@ async function inBash(words: string[], options: {cwd?: string; env?: Record<stri
 describe('completion in bash', () => {
   it('offers commands, and those below a command', async () => {
     expect(await inBash(['comp'])).toEqual(['compare', 'completion'])
-    expect(await inBash(['build', ''])).toEqual(['livepatch', 'kernel'])
+    expect(await inBash(['build', ''])).toEqual(['livepatch', 'kernel', 'ruleset'])
   })
 
   it('offers the options of the command, whatever stands between', async () => {
@@ -71,7 +71,7 @@ source "$1"; shift; words=("$@"); CURRENT=$#; _patchbench`
 
 describe.runIf(hasZsh)('completion in zsh', () => {
   it.each<[string[], string[]]>([
-    [['build', ''], ['livepatch', 'kernel']],
+    [['build', ''], ['livepatch', 'kernel', 'ruleset']],
     [['compare', '--accel', ''], ['auto', 'kvm', 'tcg']],
     [['compare', '--output', ''], ['files -/']],
     [['compare', ''], ['flowtable-dst', 'ipmr-loopback', 'vrf-lookup']],
@@ -86,7 +86,7 @@ describe.runIf(hasZsh)('completion in zsh', () => {
 describe.runIf(existsSync('/usr/bin/fish'))('completion in fish', () => {
   it.each<[string, string[]]>([
     ['comp', ['compare', 'completion']],
-    ['build ', ['kernel', 'livepatch']],
+    ['build ', ['kernel', 'livepatch', 'ruleset']],
     ['compare --accel ', ['auto', 'kvm', 'tcg']],
     ['report --j', ['--json', '--junit']],
     ['compare ipmr', ['ipmr-loopback']],

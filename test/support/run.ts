@@ -77,7 +77,7 @@ export async function richRun(): Promise<string> {
   const session = 'input-livepatched+reverted-1'
   return await runFolderWith({
     results,
-    pairs: [{...RECORD, title: HOSTILE, candidates: [{name: HOSTILE, patches: [HOSTILE], tree: 'c0ffee'}]}, {...RECORD, case: 'two', kernel: 'debian 6.1.1'}],
+    pairs: [{...RECORD, title: HOSTILE, candidates: [{name: HOSTILE, patches: [HOSTILE], series: 'c0de', tree: 'c0ffee'}]}, {...RECORD, case: 'two', kernel: 'debian 6.1.1'}],
     facts: {command: `patchbench compare ${HOSTILE}`},
     files: {
       [`${BASE}/ktap`]: `KTAP version 1\n1..3\n# ${HOSTILE}\nnot ok 1 one-copy\nok 2 delivered\nok 3 unjoined\n`,
