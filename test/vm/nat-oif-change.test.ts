@@ -1,7 +1,8 @@
-import {appendFile, copyFile, cp, mkdir, readdir, readFile, writeFile} from 'node:fs/promises'
+import {copyFile, cp, mkdir, readdir, readFile, writeFile} from 'node:fs/promises'
 import {join} from 'node:path'
 import {expect, test} from 'vitest'
 import {projectPath} from '../../src/lib/project.js'
+import {type Result} from '../../src/run/results.js'
 import {isUnder} from '../../src/trace/stacks.js'
 import {compareTraced, reasons, scratch} from '../support/patchbench.js'
 
@@ -14,7 +15,9 @@ async function withHalfMended(): Promise<string> {
   await cp(projectPath('patches', NAME), join(cases, NAME), {recursive: true})
   await mkdir(join(folder, 'vm'))
   await copyFile(projectPath('vm', `${NAME}.py`), join(folder, 'vm', `${NAME}.py`))
-  await appendFile(join(cases, NAME, 'case.yaml'), '  - name: half-mended\n    expect: {ruleset: not-fixed}\n')
+  const file = join(cases, NAME, 'case.yaml')
+  const own = 'candidates:\n  - name: half-mended\n    expect: {ruleset: not-fixed}\n'
+  await writeFile(file, (await readFile(file, 'utf8')).replace('candidates:\n', own))
   const rulesets = join(cases, NAME, 'ruleset')
   const mended = (await readdir(rulesets)).filter((file) => file.startsWith('save-mark.'))
   for (const file of mended) await copyFile(join(rulesets, file), join(rulesets, file.replace('save-mark', 'half-mended')))
@@ -29,15 +32,16 @@ test('a masqueraded connection outlives its mark with the mended rules, and not 
   const {exit, folder, results} = await compareTraced([NAME, '--cases', await withHalfMended(), '--candidate', 'save-mark,half-mended'])
   expect(results.map(({candidate, verdict}) => [candidate, verdict])).toEqual([
     [null, 'shown'],
-    ['save-mark', 'fixed'],
     ['half-mended', 'not-fixed'],
+    ['save-mark', 'fixed'],
   ])
   expect(exit).toBe(0)
   const still = ['entry', 'transfer', 'wire', 'datagrams'].map((test) => `the symptom '${test}-iptables' still shows`)
-  expect(reasons(results).split('\n')).toEqual(still)
-  const [base, mended] = results
-  expect(base!.trace!.stacks.some((stack) => isUnder(stack, 'nf_nat_inet_fn', 'nf_ct_delete'))).toBe(true)
-  expect(mended!.trace!.stacks).toEqual([])
+  expect(reasons(results).match(/the symptom '.*?' still shows/g)).toEqual(still)
+  const [base, , mended] = results
+  // Entries time out as well, on whichever variant.
+  const isKilledByNat = ({trace}: Result) => trace!.stacks.some((stack) => isUnder(stack, 'nf_nat_inet_fn', 'nf_ct_delete'))
+  expect([base!, mended!].map(isKilledByNat)).toEqual([true, false])
   expect(base!.tests.find(({name}) => name === 'entry-nft4')!.observed.base).toMatch(/^\[UPDATE\] .*mark=48, then \[DESTROY\] ESTABLISHED \[ASSURED\] mark=48$/)
   expect(await readFile(join(folder, 'report.md'), 'utf8')).toMatch(/On the wire: symptom-wan1\n[^]*203\.0\.113\.1\.443 > 198\.51\.100\.1/)
 })
