@@ -22,7 +22,7 @@ export async function stateOf(host: Host): Promise<RouterState> {
     templates: await out('cd /usr/share/firewall4/templates && ls -l | awk "{print \\$1, \\$3, \\$9}" && sha256sum *'),
     // Packets are counted all the time.
     rules: await out('nft -s list ruleset'),
-    around: await out('ls /tmp /var/lock /etc/config'),
+    around: await out('ls /tmp /var/lock /etc/config | grep -v ^fw4-'),
     template: await out(`cat ${TEMPLATE}`),
   }
 }

@@ -66,7 +66,7 @@ describe('on a router', () => {
     expect(await connected(stateOf)).toEqual(pristine)
   })
 
-  it('the guard keeps marked flows out of the flowtable, and others in it', PATIENT, async () => {
+  it('another mask replaces the guard, and rollback takes out either', PATIENT, async () => {
     await connected(async (host) => {
       await change(host, {mask: 0xff00})
       expect((await stateOf(host)).template).toContain(guarded(0xff00))
