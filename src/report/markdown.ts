@@ -9,7 +9,7 @@ import {type Comparison, type PairRecord} from '../run/compare.js'
 import {type Result} from '../run/results.js'
 import {type Variant} from '../verdict/verdict.js'
 import {clockText, stacksText, timelineText} from './trace.js'
-import {controlsText, symptomText} from './symptom.js'
+import {controlsText, symptomText, titleOf} from './symptom.js'
 
 /** What differs in tcpdump's words from run to run: times, MAC addresses, TCP numbers, checksums. */
 const VARYING: readonly [RegExp, string][] = [
@@ -101,7 +101,7 @@ function formsOf({files, sha256}: KeptRuleset, run: RunFacts) {
 }
 
 /** What each candidate's ruleset changes, a diff a form. */
-async function rulesetDifferences([base, ...others]: readonly KeptRuleset[]) {
+export async function rulesetDifferences([base, ...others]: readonly KeptRuleset[]) {
   if (base?.name !== 'base') return []
   const changed = others.map(async ({name, files}) => {
     // A variation says again what its form says.
@@ -156,10 +156,6 @@ function traceOf(result: Result) {
 
 async function ktapOf(folders: readonly string[], result: Result) {
   return {variant: titleOf(result), text: await evidenceText(folders, result.variant, result.candidate, 'ktap')}
-}
-
-function titleOf({variant, candidate}: Result): string {
-  return candidate ? `${variant}, ${candidate}` : variant
 }
 
 /** What the selftests that a series brings printed, on base and on its kernel. */

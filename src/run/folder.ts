@@ -43,6 +43,12 @@ const test = z.looseObject({
   observed: z.object({base: z.string(), variant: z.string()}),
 })
 
+const trace = z.looseObject({
+  notes: z.array(z.string()),
+  stacks: z.array(z.looseObject({probe: z.string(), frames: z.array(z.string()), count: z.number(), folded: z.string()})),
+  timeline: z.array(z.looseObject({time: z.number(), kind: z.string(), name: z.string(), text: z.string()})),
+})
+
 const result = z.looseObject({
   case: z.string(),
   kernel: z.string(),
@@ -55,6 +61,7 @@ const result = z.looseObject({
   selftests: z.array(z.looseObject({name: z.string(), base: outcome, patched: outcome, observed: z.object({base: z.string(), patched: z.string()})})).default([]),
   repeats: z.number(),
   evidence: z.string(),
+  trace: trace.optional(),
 })
 
 const pair = z.looseObject({
@@ -63,6 +70,7 @@ const pair = z.looseObject({
   parameters: words,
   livepatches: z.array(z.looseObject({name: z.string(), module: z.string(), parameters: words})),
   candidates: z.array(z.looseObject({name: z.string(), patches: z.array(z.string()), tree: z.string()})).default([]),
+  rulesets: z.array(z.looseObject({name: z.string(), files: words, sha256: words})).default([]),
   kernel: z.string(),
   release: z.string(),
   origin: words,
@@ -105,9 +113,11 @@ export async function readRun(name?: string): Promise<StoredRun> {
     throw new InputError(`${path}: ${issue!.path.join('.') || 'the document'}: ${printable(issue!.message)}; it is of another version, or was changed`)
   }
   const {run: about, results, pairs, leftOut} = read.data
-  const moved = await Promise.all(results.map(async (one) => ({...one, evidence: await inside(folder, about.folder, one.evidence, path)})))
+  const here = async (place: string) => await inside(folder, about.folder, place, path)
+  const moved = await Promise.all(results.map(async (one) => ({...one, evidence: await here(one.evidence)})))
+  const ruled = await Promise.all(pairs.map(async (one) => ({...one, rulesets: await Promise.all(one.rulesets.map(async (ruleset) => ({...ruleset, files: await movedFiles(ruleset.files, here)})))})))
   // Validated above as far as reports read them; keys that are added later come through.
-  return {folder, about, text, results: moved, pairs, leftOut} as unknown as StoredRun
+  return {folder, about, text, results: moved, pairs: ruled, leftOut} as unknown as StoredRun
 }
 
 async function findRun(name: string | undefined): Promise<string> {
@@ -124,6 +134,10 @@ function parseJson(text: string, path: string): unknown {
   } catch {
     throw new InputError(`${path} is no JSON: the run did not end, or the file was changed`)
   }
+}
+
+async function movedFiles(files: Record<string, string>, here: (place: string) => Promise<string>): Promise<Record<string, string>> {
+  return Object.fromEntries(await Promise.all(Object.entries(files).map(async ([form, place]) => [form, await here(place)] as const)))
 }
 
 /** Evidence is named where it was made; the folder may be somewhere else now. */

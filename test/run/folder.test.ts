@@ -61,6 +61,11 @@ describe('a run', () => {
     await expect(readRun(folder)).rejects.toThrow(/is not in the run's folder/)
   })
 
+  it('has no ruleset outside either', async () => {
+    const folder = await changed(({pairs}) => ((pairs as {rulesets: unknown[]}[])[0]!.rulesets = [{name: 'base', files: {nft: '/etc/passwd'}, sha256: {}}]))
+    await expect(readRun(folder)).rejects.toThrow(/passwd is not in the run's folder/)
+  })
+
   it('has printable texts', async () => {
     const folder = await runFolderWith({results: [resultWith({reasons: ['\u001b[31mred\u001b[0m\u0008']})]})
     expect((await readRun(folder)).results[0]!.reasons).toEqual(['red\ufffd'])

@@ -3,17 +3,15 @@ import {type StoredRun} from '../../run/folder.js'
 import {type PairRecord} from '../../run/compare.js'
 import {type Result} from '../../run/results.js'
 import {sessionFolders, type SessionFolder} from '../evidence.js'
+import {rulesetDifferences} from '../markdown.js'
 import {controlsText, symptomText, titleOf} from '../symptom.js'
 import {drawCaptures, folderOf} from './captures.js'
 import {type Evidence, takeEvidence} from './evidence.js'
-import {type Folded, stacksOf} from './stacks.js'
+import {stacksOf} from './stacks.js'
 import {timelineOf} from './timeline.js'
 
 /** What a reader sees of a verdict: its word, a sign, and a colour. */
 export type Badge = {verdict: string; kind: 'good' | 'odd' | 'bad' | 'none'; sign: string; missed: string}
-
-/** What a traced session of a cell left, as far as a page shows it; see src/trace/ where there is one. */
-type Traced = {notes: string[]; stacks: (Folded & {probe: string; folded: string})[]; timeline: {time: number; kind: string; name: string; text: string}[]}
 
 /** How many lines of a trace's timeline a page holds. */
 const ENTRIES = 200
@@ -46,7 +44,7 @@ export async function sectionOf(run: StoredRun, record: PairRecord, id: string) 
     timelines: await timelinesOf(sessions, evidence),
     traces: results.flatMap((result, index) => traceOf(result, `${id}-t${index}`)),
     selftests: results.filter(({selftests}) => selftests.length > 0).map((result) => ({title: titleOf(result), rows: result.selftests.map(selftestRow)})),
-    used: usedOf(record),
+    ...{used: usedOf(record), differences: await rulesetDifferences(record.rulesets)},
     evidence: evidence.groups,
   }
 }
@@ -97,7 +95,7 @@ async function timelinesOf(sessions: readonly SessionFolder[], evidence: Evidenc
 
 /** The stacks and the timeline of a traced session, where the run has them. */
 function traceOf(result: Result, id: string) {
-  const {trace} = result as Result & {trace?: Traced}
+  const {trace} = result
   if (!trace) return []
   const probes = [...new Set(trace.stacks.map(({probe}) => probe))]
   const start = trace.timeline[0]?.time ?? 0
@@ -115,7 +113,7 @@ function traceOf(result: Result, id: string) {
 }
 
 /** What was used, a line each. */
-function usedOf({release, origin, parameters, livepatches, candidates, modules}: PairRecord) {
+function usedOf({release, origin, parameters, livepatches, candidates, rulesets, modules}: PairRecord) {
   const words = (some: Record<string, string>) => Object.entries(some).map(([name, value]) => `${name}=${value}`).join(' ')
   return {
     lines: [
@@ -123,6 +121,7 @@ function usedOf({release, origin, parameters, livepatches, candidates, modules}:
       ...Object.entries(origin).map(([name, value]) => `${name} ${value}`),
       ...(Object.keys(parameters).length > 0 ? [`the reproducer's parameters: ${words(parameters)}`] : []),
       ...livepatches.map(({name, module, parameters: own}) => `livepatch ${name}: insmod ${[`${module}.ko`, words(own)].filter(Boolean).join(' ')}, SHA-256 ${modules[name]?.sha256 ?? 'not built'}`),
+      ...rulesets.flatMap(({name, sha256}) => Object.entries(sha256).map(([form, hash]) => `ruleset ${name}.${form}, SHA-256 ${hash}`)),
     ],
     candidates: candidates.map(({name, patches, tree}) => ({name, patches, tree})),
   }
