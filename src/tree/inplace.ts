@@ -40,6 +40,8 @@ export async function moveBranch(signal: AbortSignal, tree: Tree, branch: Branch
   // A merge that is refused leaves an ORIG_HEAD: ask first. What .gitignore names git would overwrite unasked.
   const covered = await coveredFile(signal, tree, branch.commit, commit)
   if (covered !== undefined) throw inTheWay(tree, `'${covered}' would be overwritten`)
+  // read-tree takes a file for changed whose times are not those of the index, as in a copied tree.
+  await git(tree.directory, ['update-index', '-q', '--refresh'], {signal, allowedExits: [0, 1]})
   const asked = await git(tree.directory, ['read-tree', '-n', '-m', '-u', branch.commit, commit], {signal, allowedExits: [0, 128]})
   if (asked.exitCode !== 0) throw inTheWay(tree, asked.stderr)
   const settings = ['merge.verifySignatures=false', 'merge.autoStash=false', 'commit.gpgSign=false']

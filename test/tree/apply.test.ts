@@ -1,5 +1,5 @@
 import {readdirSync} from 'node:fs'
-import {chmod, mkdir, readdir, readFile, rename, symlink, writeFile} from 'node:fs/promises'
+import {chmod, mkdir, readdir, readFile, rename, symlink, utimes, writeFile} from 'node:fs/promises'
 import {join} from 'node:path'
 import {describe, expect, it} from 'vitest'
 import {applySeries, type ApplyOptions, type Applied} from '../../src/tree/apply.js'
@@ -134,6 +134,17 @@ describe('a series that applies', () => {
     expect(branch).toBe('main')
     expect(await readdir(repo.folder)).not.toContain('hooked')
     expect(await readdir(join(repo.folder, '.git'))).not.toContain('rr-cache')
+  })
+
+  it('applies in place in a copy of a tree, whose index knows other times', async () => {
+    const repo = await repository({'a.c': numbered(40)})
+    const folder = await repo.series([{'a.c': numbered(40, {20: 'changed'})}])
+    // The same bytes in another file, as cp -a leaves them.
+    const content = await readFile(join(repo.folder, 'a.c'))
+    await writeFile(join(repo.folder, 'copy'), content)
+    await rename(join(repo.folder, 'copy'), join(repo.folder, 'a.c'))
+    await utimes(join(repo.folder, 'a.c'), 1, 1)
+    expect((await apply(repo, folder, {inPlace: true})).branch).toBe('main')
   })
 
   it('applies to a bare repository', async () => {
