@@ -74,8 +74,8 @@ withUcode(withKernelOptions(program.command('compare')))
   .argument('[case...]', 'cases, all of them where none is named')
   .option('--cases <folder>', 'a folder of cases; default what patchbench.yaml names, else patches/')
   .option('--variant <list>', `which of ${VARIANTS.join(', ')}; base is always run; patched builds kernels`, variants)
-  .option('--livepatch <list>', "which of the cases' livepatches; all where none is named", (text) => text.split(','))
-  .option('--candidate <list>', "which of the cases' candidates; all where none is named", (text) => text.split(','))
+  .option('--livepatch <list>', "which of the cases' livepatches; all where none is named", names)
+  .option('--candidate <list>', "which of the cases' candidates; all where none is named", names)
   .option('--repeat <n>', 'run each variant n times and report disagreement as flaky', count, 1)
   .option('--jobs <n>', 'machines side by side; default the cores', count)
   .option('--no-trace', "leave out the sessions that record the cases' probes")
@@ -188,8 +188,8 @@ withUcode(withKernelOptions(program.command('watch')))
   .argument('<case>')
   .option('--cases <folder>', 'a folder of cases; default what patchbench.yaml names, else patches/')
   .option('--variant <list>', `which of ${VARIANTS.join(', ')}; default the livepatches, or the series that is edited`, variants)
-  .option('--livepatch <list>', "which of the case's livepatches; all where none is named", (text) => text.split(','))
-  .option('--candidate <list>', "which of the case's candidates; default the one that is edited, else all", (text) => text.split(','))
+  .option('--livepatch <list>', "which of the case's livepatches; all where none is named", names)
+  .option('--candidate <list>', "which of the case's candidates; default the one that is edited, else all", names)
   .option('--jobs <n>', 'machines side by side; default the cores', count)
   .addOption(new Option('--set <name=value>', 'a reproducer parameter of case.yaml').argParser(collect).default([], 'none'))
   .option('--output <folder>', 'where the evidence of the last comparison is')
@@ -308,7 +308,7 @@ withHostOptions(router.command('collect'))
   .description('gather what a report about flow offloading needs into one archive; secrets are masked')
   .option('--output <file>', 'the archive; default router-HOST-DATE.tar.gz here')
   .option('--capture <seconds>', 'how long packets are captured; 0 for not at all', seconds, 5)
-  .option('--interface <list>', 'where packets are captured; default the devices of flowtables and bridges', (text) => text.split(','))
+  .option('--interface <list>', 'where packets are captured; default the devices of flowtables and bridges', names)
   .option('--mask-addresses', 'give public addresses other names as well')
   .action(async (options: CollectCommandOptions) => {
     const {collectCommand} = await import('./commands/router.js')
@@ -454,6 +454,11 @@ function variants(text: string): string[] {
   const unknown = list.find((one) => !VARIANTS.includes(one))
   if (unknown !== undefined) throw new InvalidArgumentError(`'${unknown}' is none of ${VARIANTS.join(', ')}.`)
   return list
+}
+
+/** Of an option that may be given again, and takes several names between commas. */
+function names(text: string, before: string[] = []): string[] {
+  return [...before, ...text.split(',')]
 }
 
 function debugSets(text: string): string[] {

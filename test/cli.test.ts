@@ -101,6 +101,7 @@ describe('bad usage is exit 2 and one sentence:', () => {
     ['build kernel of an unknown candidate', ['build', 'kernel', 'ipmr-loopback', '--candidate', 'nosuch'], /^patchbench: the case 'ipmr-loopback' has no candidate 'nosuch'; it has .*local-input/],
     ['build kernel commit by commit of an unknown candidate', ['build', 'kernel', 'ipmr-loopback', '--per-commit', '--candidate', 'nosuch'], /has no candidate 'nosuch'/],
     ['build kernel of an image', ['build', 'kernel', 'ipmr-loopback', '--kernel', '/etc/hostname'], /^patchbench: --kernel \/etc\/hostname is an image: a kernel is built from a line, like 6\.12, or from --source$/],
+    ['--candidate that no case has, before another', ['compare', 'ipmr-loopback', '--candidate', 'nosuch', '--candidate', 'local-input'], /^patchbench: --candidate nosuch: there is none of that name/],
     ['--candidate that no case has', ['compare', 'ipmr-loopback', '--candidate', 'nosuch'], /^patchbench: --candidate nosuch: there is none of that name; there are .*local-input/],
     ['import of nothing there', ['import', '/nowhere/a.mbox'], /^patchbench: the series \/nowhere\/a\.mbox is not there/],
     ['import under a name that is none', ['import', '/nowhere/a.mbox', '--name', 'My Fix'], /^patchbench: 'My Fix' is no name for a case/],
