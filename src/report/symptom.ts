@@ -16,9 +16,10 @@ export function symptomText({tests}: Result): string {
   return leftOver.length > 0 ? `${text}; not claimed and failing: ${leftOver.length}` : text
 }
 
-/** `6/7`: how many controls pass. */
+/** `6/7`: how many controls pass; `-` where none was run. */
 export function controlsText({tests}: Result): string {
   const controls = tests.filter(({role}) => role === 'control')
+  if (controls.length > 0 && controls.every(({variant}) => variant === 'missing')) return '-'
   return `${controls.filter(({variant}) => variant === 'passed').length}/${controls.length}`
 }
 

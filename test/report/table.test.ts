@@ -54,6 +54,11 @@ describe('a comparison', () => {
     expect(cells(comparisonTable([resultWith({tests})], false).split('\n')[1]!)).toContain('1/3')
   })
 
+  it('counts no control where none was run', () => {
+    const tests = [{name: 'a', role: 'control' as const, variant: 'missing' as const}]
+    expect(cells(comparisonTable([resultWith({tests})], false).split('\n')[1]!)).not.toContain('0/1')
+  })
+
   it('shows a symptom that still shows before one that is gone, and how many more', () => {
     const symptom = (name: string, variant: 'passed' | 'failed') => ({name, base: 'failed' as const, variant, observed: {base: '', variant: `saw ${name}`}})
     const line = (tests: Parameters<typeof resultWith>[0]['tests']) => comparisonTable([resultWith({tests: tests ?? []})], false).split('\n')[1]!
