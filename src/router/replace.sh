@@ -38,6 +38,12 @@ sum() { sha256sum "$1" | cut -d ' ' -f 1; }
 rendered() { fw4 print >"$work/$1" && [ -s "$work/$1" ]; }
 # nft writes `flow add` for `flow offload`.
 loaded() { nft list chain inet fw4 forward 2>/dev/null | grep 'flow add @ft'; }
+is_guard() {
+	case $1 in
+	*'ct direction original'*) ;;
+	*) return 1 ;;
+	esac
+}
 same_kind() { # whether a loaded rule is the statement $1
 	case $1 in
 	*'ct direction original'*) loaded | grep 'ct direction original' | grep 'meta mark' | grep -q 'ct mark' ;;
@@ -82,7 +88,8 @@ echo 'checking the ruleset to be with nft -c'
 nft -c -f "$work/expected" || give_up 'nft does not take the new statement'
 
 echo "changing $template"
-if [ "$5" = keep ] && [ -z "$had_backup" ]; then
+# A backup beside a template without a guard is of an older firewall4, before an upgrade.
+if [ "$5" = keep ] && { [ -z "$had_backup" ] || ! is_guard "$present"; }; then
 	cp -p "$template" "$backup.new" && sync && mv "$backup.new" "$backup" || give_up 'the backup could not be written'
 fi
 install "$work/new" || restore 'the template could not be written'

@@ -66,6 +66,16 @@ describe('on a router', () => {
     expect(await connected(stateOf)).toEqual(pristine)
   })
 
+  it('the backup of an older firewall4 is replaced, so the way back leads to this one', PATIENT, async () => {
+    await connected(async (host) => {
+      await onHost(context, host, ['sh', '-c', `echo older >${TEMPLATE}.before-guard`])
+      await change(host, ALL)
+      expect((await onHost(context, host, ['cat', `${TEMPLATE}.before-guard`])).stdout.toString()).toBe(pristine.template)
+      await change(host, 'plain')
+      expect(await stateOf(host)).toEqual(pristine)
+    })
+  })
+
   it('another mask replaces the guard, and rollback takes out either', PATIENT, async () => {
     await connected(async (host) => {
       await change(host, {mask: 0xff00})
