@@ -169,7 +169,14 @@ async function moveHead(signal: AbortSignal, folder: string, before: string, aft
   await git(folder, ['update-index', '-q', '--refresh'], {signal, allowedExits: [0, 1]})
 }
 
+/** What make leaves of the kinds of files that people write. */
+const GENERATED = ['*.mod.c', '**/generated/**', 'include/config/**', 'build/**']
+const WRITTEN = /(?:\.(?:[chS]|rst|sh|py)|Kconfig|Makefile)$/
+
+/** Files that git does not know; the .gitignore of a distribution's source may leave out all that is new, so it has no say in sources. */
 async function untrackedIn(signal: AbortSignal, folder: string): Promise<string[]> {
-  const {stdout} = await git(folder, ['ls-files', '-z', '--others', '--exclude-standard'], {signal})
-  return stdout.split('\0').filter(Boolean)
+  const others = async (...words: string[]) => (await git(folder, ['ls-files', '-z', '--others', ...words], {signal})).stdout.split('\0').filter(Boolean)
+  const plain = await others('--exclude-standard')
+  const sources = (await others(...GENERATED.map((pattern) => `--exclude=${pattern}`))).filter((path) => WRITTEN.test(path))
+  return [...new Set([...plain, ...sources])].sort()
 }

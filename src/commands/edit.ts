@@ -68,7 +68,7 @@ function committedText({candidate, line, changes, patches, untracked, series, ch
     ...changes.map(({path, line: at, patch}) => `${path}${at > 0 ? `:${at}` : ''} went into ${numbered(patch)}`),
     changed ? `the series of ${candidate} for ${line} is written anew in ${series}` : `the series of ${candidate} for ${line} is as it was`,
     ...patches.map((title, index) => `  ${index + 1}  ${title}`),
-    ...(untracked.length > 0 ? [`not part of it, as git does not know them ('git add' them): ${untracked.slice(0, 5).join(', ')}${untracked.length > 5 ? ` and ${untracked.length - 5} more` : ''}`] : []),
+    ...(untracked.length > 0 ? [`not part of it, as git does not know them ('git add -f' them): ${untracked.slice(0, 5).join(', ')}${untracked.length > 5 ? ` and ${untracked.length - 5} more` : ''}`] : []),
   ].join('\n')
 }
 

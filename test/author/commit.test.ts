@@ -1,5 +1,5 @@
 import {cp, lstat, mkdir, readdir, readFile, readlink, rename, rm, writeFile} from 'node:fs/promises'
-import {dirname, join} from 'node:path'
+import {dirname, join, resolve} from 'node:path'
 import {describe, expect, it} from 'vitest'
 import {caseFiles} from '../../src/author/casefiles.js'
 import {commitWork} from '../../src/author/commit.js'
@@ -142,8 +142,10 @@ describe('work becomes part of the series:', () => {
 
   it('a new file and one that is removed', async () => {
     const {one, folder, series, context, repo} = await edited()
-    await write(folder, {'new.c': 'new\n', 'b.c': null, 'stray.c': 'stray\n'})
-    await repo.git('-C', folder, 'add', 'new.c')
+    // A distribution's source may ignore all that is new; what make leaves is nobody's work.
+    await writeFile(resolve(folder, await repo.git('-C', folder, 'rev-parse', '--git-path', 'info/exclude')), '/*\n')
+    await write(folder, {'new.c': 'new\n', 'b.c': null, 'stray.c': 'stray\n', 'stray.o': '', 'stray.mod.c': ''})
+    await repo.git('-C', folder, 'add', '-f', 'new.c')
     const done = await commitWork(context, one, '2')
     expect(done.untracked).toEqual(['stray.c'])
     const {patches} = await readSeries(signal, [series])
