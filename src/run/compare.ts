@@ -199,6 +199,8 @@ async function runPlanned(context: Context, pair: Pair, plan: SessionPlan, input
   try {
     const kernel = candidate !== undefined && variants.includes('patched') ? (await patch(context, pair, candidate)).kernel : pair.kernel
     const ruleset = hasRulesets(pair.one) ? await ruled(context, pair, input, candidate) : undefined
+    // Before the module, though it could be made meanwhile: a run is where it says it is.
+    const snapshot = await machineOf(context, pair, kernel, input)
     const loadable = livepatch === undefined ? undefined : await build(context, pair, livepatch)
     const key = input.kept && (await sessionKey(pair.one, kernel, plan, {loadable, ruleset}, input))
     const known = input.kept?.get(evidence)
@@ -207,7 +209,6 @@ async function runPlanned(context: Context, pair: Pair, plan: SessionPlan, input
     // Of an earlier run into the same folder.
     await rm(evidence, {recursive: true, force: true})
     await mkdir(evidence, {recursive: true})
-    const snapshot = await machineOf(context, pair, kernel, input)
     const {probes, notes} = traced ? await prepareProbes(context, pair.one, kernel) : {probes: [], notes: []}
     if (traced && probes.length === 0) return leaveUntraced(pair, plan, notes)
     context.progress(`${traced ? 'tracing' : 'running'} ${candidate ? `${candidate}, ` : ''}${variants.join(', ')} (${pair.record.sessions.length} of ${pair.plan.length} sessions done)`)
