@@ -9,7 +9,7 @@ const FILES = ['fw4', 'ruleset.uc', 'setup.sh']
 /** Makes a test host a router with a firewall4-shaped ruleset and a flow that is offloaded (test/support/router). */
 export async function becomeRouter(host: Host): Promise<void> {
   const folder = await copyToHost(context, host, Object.fromEntries(FILES.map((name) => [name, projectPath('test/support/router', name)])))
-  await onHost(context, host, ['sh', `${folder}/setup.sh`, folder], {deadline: 240_000})
+  await onHost(context, host, ['sh', `${folder}/setup.sh`, folder], {deadline: 600_000})
   await removeFolder(context, host, folder)
 }
 

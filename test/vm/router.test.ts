@@ -15,7 +15,7 @@ import {becomeRouter, type RouterState, stateOf, steps, trouble} from '../suppor
 import {scratch} from '../support/scratch.js'
 import {bootTestHost} from '../support/testhost.js'
 
-const PATIENT = {timeout: 600_000}
+const PATIENT = {timeout: 900_000}
 const ALL = {mask: 0xffffffff}
 
 let machine: TestHost
@@ -42,7 +42,7 @@ describe('on a router', () => {
   beforeAll(async () => await connected(async (host) => {
     await becomeRouter(host)
     pristine = await stateOf(host)
-  }), 300_000)
+  }), 700_000)
 
   it('mitigate and rollback, twice each, shown first by --dry-run', PATIENT, async () => {
     const dry = await patchbench('mitigate', '--dry-run')
