@@ -43,7 +43,7 @@ for file in /run/job/ruleset.*; do [ -e "$file" ] && echo "'reproduce' loads $fi
 `
 
 const RUN_REPRODUCER = `#!/bin/sh
-cd /tmp && PYTHONPATH=/patchbench/lib exec /run/job/reproduce
+cd /tmp && chmod +x /run/job/reproduce && PYTHONPATH=/patchbench/lib exec /run/job/reproduce
 `
 
 /** `patchbench shell CASE`: a machine in a variant's state, with the terminal as its console. */

@@ -201,7 +201,8 @@ class Namespace:
             with open(f"/proc/{process.pid}/net/netlink") as sockets:
                 return any(line.split()[1] == "12" and int(line.split()[3], 16) for line in list(sockets)[1:])
 
-        if not wait_for(listens):
+        # A busy machine takes its time to start a program.
+        if not wait_for(listens, 60):
             raise RuntimeError(f"conntrack -E in {self.name} does not listen")
 
     def nft(self, ruleset):
