@@ -39,7 +39,7 @@ export type TestHostOptions = {
   keys?: string
 }
 
-const LIMITS: Limits = {silence: 120_000, progress: 180_000, deadline: 180_000}
+const LIMITS: Limits = {silence: 240_000, progress: 420_000, deadline: 420_000}
 
 const COMMAND_LINE = ['console=ttyS0', 'panic=-1', 'no_timer_check', 'random.trust_cpu=on', 'mitigations=off', 'cryptomgr.notests']
 
