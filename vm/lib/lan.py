@@ -193,7 +193,10 @@ class Site:
     def keep_tables(self, title):
         """The router's tables at this moment, for the evidence."""
         tables = [("cat /proc/net/nf_conntrack", self.conntrack())]
-        for command in ("ip -4 neigh", "ip -6 neigh", "bridge fdb", "nft list ruleset"):
+        for version in ("-4", "-6"):
+            for table in ("rule", "route show table all", "neigh"):
+                tables.append((f"ip {version} {table}", self.router.run("ip", version, *table.split())))
+        for command in ("bridge fdb", "nft list ruleset"):
             tables.append((command, self.router.run(*command.split())))
         self.evidence.append(f"==== {title}\n" + "".join(f"$ {command}\n{text}" for command, text in tables))
 
