@@ -104,5 +104,10 @@ it('files arrive in a private folder, checked', {timeout: 60_000}, async () => {
     expect((await readFromHost(context, host, `${folder}/sub/b`)).toString()).toBe('b')
     await removeFolder(context, host, folder)
     expect((await onHost(context, host, ['ls', '/tmp'])).stdout.toString()).not.toContain('patchbench.')
+
+    await onHost(context, host, ['sh', '-c', 'rm /usr/bin/sha256sum; echo "#!/bin/sh\nexit 1" >/usr/bin/sha256sum; chmod 755 /usr/bin/sha256sum'])
+    await expect(copyToHost(context, host, {'a.bin': file})).rejects.toThrow(/ on testhost failed with exit code 1$/)
+    await onHost(context, host, ['ln', '-sf', '/usr/bin/busybox', '/usr/bin/sha256sum'])
+    expect((await onHost(context, host, ['ls', '/tmp'])).stdout.toString()).not.toContain('patchbench.')
   })
 })

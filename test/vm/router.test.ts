@@ -9,7 +9,7 @@ import {type TestHost} from '../../src/machine/testhost.js'
 import {type Manifest} from '../../src/router/collect.js'
 import {guarded, TEMPLATE} from '../../src/router/guard.js'
 import {changeGuard, type Wanted} from '../../src/router/mitigate.js'
-import {context} from '../support/machine.js'
+import {context, LONG} from '../support/machine.js'
 import {BIN, eventually} from '../support/patchbench.js'
 import {becomeRouter, type RouterState, stateOf, steps, trouble} from '../support/router.js'
 import {scratch} from '../support/scratch.js'
@@ -76,7 +76,7 @@ describe('on a router', () => {
     })
   })
 
-  it('another mask replaces the guard, and rollback takes out either', PATIENT, async () => {
+  it.runIf(LONG)('another mask replaces the guard, and rollback takes out either', PATIENT, async () => {
     await connected(async (host) => {
       await change(host, {mask: 0xff00})
       expect((await stateOf(host)).template).toContain(guarded(0xff00))
@@ -136,7 +136,7 @@ describe('on a router', () => {
 
   it.each([
     ['killed', 'SIGKILL', undefined],
-    ['interrupted', 'SIGINT', 130],
+    ...(LONG ? [['interrupted', 'SIGINT', 130] as const] : []),
   ] as const)('%s in the middle, the router sees it through', PATIENT, async (_, signal, exit) => {
     await connected(async (host) => {
       const {child} = await standingStill(host, 'reload')
