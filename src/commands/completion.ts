@@ -15,7 +15,7 @@ function kindOf(name: string, choices: readonly string[]): Kind {
   if (/folder/.test(name)) return 'folder'
   if (/\bcase\b/.test(name)) return 'case'
   if (/\brun\b/.test(name)) return 'run'
-  return /file|tar|vmlinuz|url|where|series|mbox/.test(name) ? 'file' : 'nothing'
+  return /file|tar|archive|vmlinuz|url|where|series|mbox/.test(name) ? 'file' : 'nothing'
 }
 
 const argumentKind = ({arguments: [first]}: Definition): Kind => (first ? kindOf(first.name, first.choices) : 'nothing')

@@ -69,7 +69,7 @@ async function section(record: PairRecord, all: readonly Result[], run: RunFacts
       sha256: record.modules[name]?.sha256 ?? 'not built',
     })),
     folders: results.length > 0 ? folders.map((folder) => relative(run.folder, folder)) : [],
-    machine: `QEMU under ${run.accelerator} (${run.why})`,
+    machine: `QEMU${run.accelerator ? ` under ${run.accelerator}` : ''}${run.why ? ` (${run.why})` : ''}`,
     results: results.map((result) => ({...result, symptom: symptomText(result), controls: controlsText(result)})),
     tests: (first?.tests ?? []).map(({name, role, claimed, observed}, index) => ({
       name,
