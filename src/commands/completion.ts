@@ -28,9 +28,10 @@ function valuesOf(program: Definition): [string, Kind][] {
 }
 
 /** Names come from folders of the user's or of a stranger's: none that a shell would take for more is offered. */
-const NAMES = "2>/dev/null | sed -n 's/^\\([a-z0-9][a-z0-9-]*\\).*/\\1/p'"
-const CASES = `cases ${NAMES} | sed 1d`
-const RUNS = `ls "\${XDG_STATE_HOME:-$HOME/.local/state}/patchbench/runs" ${NAMES}`
+const PLAIN = '[a-z0-9][a-z0-9-]*'
+const CASES = `cases 2>/dev/null | sed -n '1d; s/^\\(${PLAIN}\\) .*/\\1/p'`
+const RUN_NAMES = `2>/dev/null | grep -x '${PLAIN}'`
+const RUNS = `ls "\${XDG_STATE_HOME:-$HOME/.local/state}/patchbench/runs" ${RUN_NAMES}`
 
 function bash(program: Definition): string {
   const reply: Record<string, string> = {folder: 'compgen -d -- "$current"', file: 'compgen -f -- "$current"', nothing: ':'}
@@ -133,7 +134,7 @@ function fish(program: Definition): string {
   return [
     '# fish completion of patchbench: patchbench completion fish | source',
     `function __patchbench_cases; patchbench ${CASES}; end`,
-    `function __patchbench_runs; set -q XDG_STATE_HOME; and set -l state $XDG_STATE_HOME; or set -l state ~/.local/state; ls $state/patchbench/runs ${NAMES}; end`,
+    `function __patchbench_runs; set -q XDG_STATE_HOME; and set -l state $XDG_STATE_HOME; or set -l state ~/.local/state; ls $state/patchbench/runs ${RUN_NAMES}; end`,
     'complete -c patchbench -f',
     ...lines,
   ].join('\n')

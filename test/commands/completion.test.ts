@@ -1,27 +1,31 @@
 import {execa} from 'execa'
 import {existsSync} from 'node:fs'
-import {chmod, mkdir, writeFile} from 'node:fs/promises'
+import {chmod, mkdir, mkdtemp, rm, writeFile} from 'node:fs/promises'
+import {tmpdir} from 'node:os'
 import {join} from 'node:path'
-import {beforeAll, describe, expect, it} from 'vitest'
+import {afterAll, beforeAll, describe, expect, it} from 'vitest'
 import {projectPath} from '../../src/lib/project.js'
 import {scratch} from '../support/scratch.js'
 
 const PATCHBENCH = projectPath('bin/patchbench')
 
+let scripts: string
+let manual: string
+
 beforeAll(async () => {
   await execa('npm', ['run', '--silent', 'prepare'], {cwd: projectPath()})
+  scripts = await mkdtemp(join(tmpdir(), 'patchbench-test-'))
+  for (const shell of ['bash', 'zsh', 'fish']) await writeFile(join(scripts, shell), (await execa(process.execPath, [PATCHBENCH, 'completion', shell])).stdout)
+  manual = (await execa(process.execPath, [PATCHBENCH, 'man'])).stdout
 })
+afterAll(async () => await rm(scripts, {recursive: true}))
 
-async function script(shell: string): Promise<string> {
-  const path = join(await scratch(), 'completion')
-  await writeFile(path, (await execa(process.execPath, [PATCHBENCH, 'completion', shell])).stdout)
-  return path
-}
+const script = (shell: string): string => join(scripts, shell)
 
 /** A folder of runs, one of which has a name that a shell would obey. */
 async function runs(): Promise<string> {
   const state = await scratch()
-  for (const name of ['20261120-060000-1', '$(touch obeyed)', '-rf']) await mkdir(join(state, 'patchbench/runs', name), {recursive: true})
+  for (const name of ['20261120-060000-1', '$(touch obeyed)', 'a b', '-rf']) await mkdir(join(state, 'patchbench/runs', name), {recursive: true})
   return state
 }
 
@@ -29,7 +33,7 @@ const SH_PROGRAM = `source "$1"; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)
 
 /** What bash would offer for the last of these words. */
 async function inBash(words: string[], options: {cwd?: string; env?: Record<string, string>} = {}): Promise<string[]> {
-  const {stdout, stderr} = await execa('bash', ['-c', SH_PROGRAM, 'bash', await script('bash'), PATCHBENCH, ...words], options)
+  const {stdout, stderr} = await execa('bash', ['-c', SH_PROGRAM, 'bash', script('bash'), PATCHBENCH, ...words], options)
   expect(stderr).toBe('')
   return stdout.split('\n').filter(Boolean)
 }
@@ -77,7 +81,7 @@ describe.runIf(hasZsh)('completion in zsh', () => {
     [['compare', ''], ['flowtable-dst', 'ipmr-loopback', 'vrf-lookup']],
     [['completion', '-'], ['--help']],
   ])('offers for %j', async (words, offered) => {
-    const {stdout, stderr} = await execa('zsh', ['-fc', ZSH_PROGRAM, 'zsh', await script('zsh'), PATCHBENCH, ...words])
+    const {stdout, stderr} = await execa('zsh', ['-fc', ZSH_PROGRAM, 'zsh', script('zsh'), PATCHBENCH, ...words])
     expect(stderr).toBe('')
     expect(stdout.split('\n')).toEqual(expect.arrayContaining(offered))
   })
@@ -96,7 +100,7 @@ describe.runIf(existsSync('/usr/bin/fish'))('completion in fish', () => {
     await writeFile(join(bin, 'patchbench'), `#!/bin/sh\nexec ${process.execPath} ${PATCHBENCH} "$@"\n`)
     await chmod(join(bin, 'patchbench'), 0o755)
     const env = {PATH: `${bin}:${process.env.PATH}`, HOME: bin}
-    const {stdout, stderr} = await execa('fish', ['--no-config', '-c', 'source $argv[1]; complete -C "patchbench $argv[2]"', await script('fish'), words], {env})
+    const {stdout, stderr} = await execa('fish', ['--no-config', '-c', 'source $argv[1]; complete -C "patchbench $argv[2]"', script('fish'), words], {env})
     expect(stderr).toBe('')
     expect(stdout.split('\n').map((line) => line.split('\t')[0])).toEqual(offered)
   })
@@ -104,16 +108,14 @@ describe.runIf(existsSync('/usr/bin/fish'))('completion in fish', () => {
 
 describe('the manual page', () => {
   it('has every command and option, and exit codes', async () => {
-    const {stdout} = await execa(process.execPath, [PATCHBENCH, 'man'])
     const help = (await execa(process.execPath, [PATCHBENCH, 'compare', '--help'])).stdout
-    for (const [flag] of help.matchAll(/--[a-z-]+/g)) expect(stdout).toContain(flag.replaceAll('-', '\\-'))
-    expect(stdout).toContain('\n.SS\npatchbench build kernel [options] <case>\n')
-    expect(stdout).toMatch(/^\.B 69$/m)
+    for (const [flag] of help.matchAll(/--[a-z-]+/g)) expect(manual).toContain(flag.replaceAll('-', '\\-'))
+    expect(manual).toContain('\n.SS\npatchbench build kernel [options] <case>\n')
+    expect(manual).toMatch(/^\.B 69$/m)
   })
 
   it.runIf(existsSync('/usr/bin/groff'))('is without fault to groff', async () => {
-    const {stdout} = await execa(process.execPath, [PATCHBENCH, 'man'])
-    const {stderr} = await execa('groff', ['-man', '-Tutf8', '-ww', '-z'], {input: stdout})
+    const {stderr} = await execa('groff', ['-man', '-Tutf8', '-ww', '-z'], {input: manual})
     expect(stderr).toBe('')
   })
 })
