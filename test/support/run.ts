@@ -70,14 +70,14 @@ export async function richRun(): Promise<string> {
   }
   const selftests = [{name: HOSTILE, base: 'failed' as const, patched: null, observed: {base: HOSTILE, patched: ''}}]
   const missed: Result = {...live, variant: 'patched', candidate: HOSTILE, verdict: 'regressed', reasons: [HOSTILE, 'a second reason'], selftests, repeats: 3}
-  const results = [{...base, trace}, live, back, missed, {...base, case: 'two', kernel: 'debian 6.1.1', evidence: '/elsewhere/two'}] as Result[]
+  const results = [{...base, trace}, live, back, missed, {...base, case: 'two', evidence: '/elsewhere/two'}, {...base, case: 'two', kernel: 'debian 6.1.1', evidence: '/elsewhere/two'}] as Result[]
   const log = (lines: [number, string][]) => lines.map(([time, text]) => `[${time.toFixed(6).padStart(12)}] livepatch: 'livepatch_one': ${text}\n`).join('')
   const start = 1_795_000_000
   const steps = [['load', 30, 2], ['livepatched', 32, 3], ['unload', 35, 1], ['reverted', 36, 4]] as const
   const session = 'input-livepatched+reverted-1'
   return await runFolderWith({
     results,
-    pairs: [{...RECORD, title: HOSTILE, candidates: [{name: HOSTILE, patches: [HOSTILE], series: 'c0de', tree: 'c0ffee'}]}, {...RECORD, case: 'two', kernel: 'debian 6.1.1'}],
+    pairs: [{...RECORD, title: HOSTILE, candidates: [{name: HOSTILE, patches: [HOSTILE], series: 'c0de', tree: 'c0ffee'}]}, {...RECORD, case: 'two'}, {...RECORD, case: 'two', kernel: 'debian 6.1.1'}],
     facts: {command: `patchbench compare ${HOSTILE}`},
     files: {
       [`${BASE}/ktap`]: `KTAP version 1\n1..3\n# ${HOSTILE}\nnot ok 1 one-copy\nok 2 delivered\nok 3 unjoined\n`,

@@ -16,7 +16,7 @@ describe('a page', () => {
   beforeEach(async () => void (html = await page(await richRun())))
 
   it('begins with the verdict', () => {
-    expect(textOf(html.slice(html.indexOf('<body>')))).toMatch(/^ to the verdicts ✗ 1 of 5 verdicts are not as expected 2026-11-20/)
+    expect(textOf(html.slice(html.indexOf('<body>')))).toMatch(/^ to the verdicts ✗ 1 of 6 verdicts are not as expected 2026-11-20/)
   })
 
   it('needs nothing from anywhere, and runs nothing', () => {
