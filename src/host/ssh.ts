@@ -1,9 +1,10 @@
-import {type ChildProcess, spawn} from 'node:child_process'
+import {spawn} from 'node:child_process'
 import {once} from 'node:events'
 import {access, mkdtemp, rm} from 'node:fs/promises'
 import {tmpdir} from 'node:os'
 import {join} from 'node:path'
 import {type Readable} from 'node:stream'
+import {setTimeout as delay} from 'node:timers/promises'
 import {type Context} from '../lib/context.js'
 import {CouldNotRun, InputError, Interrupted} from '../lib/errors.js'
 import {hostPath} from '../lib/hostpath.js'
@@ -17,8 +18,8 @@ export type Host = {
   name: string
   /** The socket of the master, ControlPath of ssh_config(5). */
   socket: string
-  /** Whether the master has ended. */
-  lost: () => boolean
+  /** Whether the master has ended, or does so within `ms`. */
+  lost: (ms: number) => Promise<boolean>
 }
 
 export type HostOptions = {
@@ -72,7 +73,7 @@ export async function withHost<T>(context: Context, name: string, options: HostO
   const master = startMaster(name, socket, options)
   try {
     await connected(context, name, socket, master)
-    return await work({name, socket, lost: () => master.ended()})
+    return await work({name, socket, lost: master.endedWithin})
   } finally {
     await master.end()
     await rm(folder, {recursive: true, force: true})
@@ -85,7 +86,7 @@ export function checkName(name: string): void {
   throw new InputError(`'${printable(name)}' is no host: write it as for ssh, like root@lab1 or ssh://root@lab1:2222`)
 }
 
-type Master = {child: ChildProcess; said: () => string; ended: () => boolean; end: () => Promise<void>}
+type Master = {said: () => string; ended: () => boolean; endedWithin: (ms: number) => Promise<boolean>; end: () => Promise<void>}
 
 function startMaster(name: string, socket: string, {config}: HostOptions): Master {
   // Without a terminal nobody can answer, and ssh must not wait for it.
@@ -106,7 +107,13 @@ function startMaster(name: string, socket: string, {config}: HostOptions): Maste
     if (!ended()) await gone
     clearTimeout(killing)
   }
-  return {child, said: () => said, ended, end}
+  const endedWithin = async (ms: number) => {
+    const waiting = new AbortController()
+    await Promise.race([gone, delay(ms, undefined, {signal: waiting.signal}).catch(() => {})])
+    waiting.abort()
+    return ended()
+  }
+  return {said: () => said, ended, endedWithin, end}
 }
 
 /** The socket is there once the host has taken our key. */
@@ -115,7 +122,7 @@ async function connected({signal}: Context, name: string, socket: string, master
     if (signal.aborted) throw new Interrupted()
     if (await access(socket).then(() => true, () => false)) return
     if (master.ended()) throw new CouldNotRun(`there is no connection to ${name}`, lastLines(printable(master.said()), 8))
-    await new Promise((resolve) => setTimeout(resolve, 20))
+    await delay(20)
   }
 }
 
@@ -183,7 +190,7 @@ export async function attempt(
     const [exitCode] = (await once(child, 'close')) as [number | null]
     if (signal.aborted) throw new Interrupted()
     const said = stderr().toString('utf8')
-    if (ended === undefined && exitCode === 255 && (host.lost() || CUT.test(said))) {
+    if (ended === undefined && exitCode === 255 && (CUT.test(said) || (await host.lost(LOSING)))) {
       throw new CouldNotRun(`the connection to ${host.name} was lost`, lastLines(printable(said), 5))
     }
     return {stdout: stdout(), stderr: said, exitCode: exitCode ?? 255, ...(ended === undefined ? {} : {ended})}
@@ -192,6 +199,12 @@ export async function attempt(
     signal.removeEventListener('abort', end)
   }
 }
+
+/**
+ * How long a master may take to end once its connection is gone, in ms. Its
+ * client ends first, often without a word, with the exit code that a command may have as well.
+ */
+const LOSING = 1000
 
 /** How a client says that its master is gone, or went while the command ran (mux.c of OpenSSH). */
 const CUT = /^(mux_client|Control socket connect|Connection closed by UNKNOWN|Shared connection to )/m
