@@ -9,6 +9,7 @@ import {projectPath} from './lib/project.js'
 import {printable} from './lib/text.js'
 import {type ApplyCommandOptions} from './commands/apply.js'
 import {type BuildKernelOptions, type BuildRulesetOptions} from './commands/build.js'
+import {type CleanOptions} from './commands/cache.js'
 import {type CheckOptions} from './commands/check.js'
 import {completionScript, SHELLS} from './commands/completion.js'
 import {type CompareOptions} from './commands/compare.js'
@@ -330,6 +331,27 @@ withHostOptions(router.command('rollback'))
     finish(await rollbackCommand(context, options, (text) => void process.stdout.write(`${text}\n`)))
   })
 
+const cache = program.command('cache').description('what is kept so that it need not be made again')
+cache
+  .command('show', {isDefault: true})
+  .description('how much of the disk it takes, and when it was last of use')
+  .option('--json', 'print JSON')
+  .action(async (options: {json?: boolean}) => {
+    const {cacheCommand} = await import('./commands/cache.js')
+    finish(await cacheCommand(context, options))
+  })
+cache
+  .command('clean')
+  .description('delete what was of no use for some time; it is made again when it is wanted')
+  .option('--unused <days>', 'for how long', days, 7)
+  .option('--kind <kind>', 'only this kind, as the table names it')
+  .option('--dry-run', 'say what would go, and delete nothing')
+  .option('--json', 'print JSON')
+  .action(async (options: CleanOptions) => {
+    const {cleanCommand} = await import('./commands/cache.js')
+    finish(await cleanCommand(context, options))
+  })
+
 program
   .command('completion')
   .description('completion for a shell: source <(patchbench completion bash)')
@@ -439,6 +461,12 @@ function count(text: string): number {
 function seconds(text: string): number {
   const value = Number(text)
   if (!/^\d+$/.test(text) || value > 600) throw new InvalidArgumentError('a whole number from 0 to 600 is needed.')
+  return value
+}
+
+function days(text: string): number {
+  const value = Number(text)
+  if (!/^\d+$/.test(text) || value > 3650) throw new InvalidArgumentError('a whole number of days is needed.')
   return value
 }
 

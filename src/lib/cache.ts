@@ -1,4 +1,4 @@
-import {lstat, mkdir, readdir, readFile, rename, rm, writeFile} from 'node:fs/promises'
+import {lstat, mkdir, readdir, readFile, rename, rm, utimes, writeFile} from 'node:fs/promises'
 import {homedir} from 'node:os'
 import {join, relative, resolve} from 'node:path'
 import {type Context} from './context.js'
@@ -94,6 +94,7 @@ export async function forget(context: Context, kind: string, key: string): Promi
 async function open(directory: string): Promise<Artefact | undefined> {
   const manifest = await readManifest(directory)
   if (!manifest) return undefined
+  await noteUse(directory)
   for (const [path, {sha256, stat}] of Object.entries(manifest.files)) {
     const file = join(directory, path)
     const now = await identity(file)
@@ -103,6 +104,52 @@ async function open(directory: string): Promise<Artefact | undefined> {
     if (now !== stat && (await sha256File(file)) !== sha256) return undefined
   }
   return {directory, files: checksums(manifest)}
+}
+
+/** The manifest's own time is when the artefact was last wanted. */
+async function noteUse(directory: string): Promise<void> {
+  const now = new Date()
+  // A cache that somebody else owns is good enough for reading.
+  await utimes(join(directory, MANIFEST), now, now).catch(() => {})
+}
+
+/** An artefact as it lies in the cache. */
+export type Kept = {
+  /** Its room, such as `snapshot`. */
+  kind: string
+  key: string
+  /** What it takes of the disk. */
+  bytes: number
+  /** When it was made or last taken. */
+  used: Date
+}
+
+/** All artefacts of the cache, the largest first. What else is there, such as package lists, is small or a user's work. */
+export async function keptArtefacts({cache, signal}: Context): Promise<Kept[]> {
+  const kept: Kept[] = []
+  for (const kind of await foldersIn(cache)) {
+    for (const key of await foldersIn(join(cache, kind))) {
+      signal.throwIfAborted()
+      const directory = join(cache, kind, key)
+      const used = await lstat(join(directory, MANIFEST)).then(({mtime}) => mtime, () => undefined)
+      if (used) kept.push({kind, key, bytes: await diskUse(directory), used})
+    }
+  }
+  return kept.sort((one, other) => other.bytes - one.bytes)
+}
+
+async function foldersIn(directory: string): Promise<string[]> {
+  const entries = await readdir(directory, {withFileTypes: true}).catch(() => [])
+  return entries.filter((entry) => entry.isDirectory()).map(({name}) => name)
+}
+
+/** As du(1) counts: blocks, so that a sparse image is not larger than it is. Files may go while it is counted. */
+async function diskUse(directory: string): Promise<number> {
+  let bytes = 0
+  for (const entry of await readdir(directory, {recursive: true, withFileTypes: true}).catch(() => [])) {
+    bytes += await lstat(join(entry.parentPath, entry.name)).then(({blocks}) => blocks * 512, () => 0)
+  }
+  return bytes
 }
 
 async function readManifest(directory: string): Promise<Manifest | undefined> {

@@ -2,7 +2,7 @@ import {execa} from 'execa'
 import {appendFile, mkdir, readdir, readFile, rm, stat, truncate, utimes, writeFile} from 'node:fs/promises'
 import {join} from 'node:path'
 import {describe, expect, it} from 'vitest'
-import {artefact, type Artefact, cacheDirectory, forget} from '../../src/lib/cache.js'
+import {artefact, type Artefact, cacheDirectory, forget, keptArtefacts} from '../../src/lib/cache.js'
 import {CouldNotRun, Interrupted} from '../../src/lib/errors.js'
 import {sha256} from '../../src/lib/hash.js'
 import {contextIn, scratch, until} from '../support/scratch.js'
@@ -205,5 +205,28 @@ describe('the cache', () => {
 
   it('is in the home folder else', () => {
     expect(cacheDirectory({})).toMatch(/\/\.cache\/patchbench$/)
+  })
+})
+
+describe('what is kept', () => {
+  it('is listed with its kind, its size on the disk and when it was last of use', async () => {
+    const cache = await scratch()
+    const sparse = async () => await artefact(contextIn(cache), 'thing', 'key', INPUTS, async (into) => {
+      await writeFile(join(into, 'image'), 'first')
+      await truncate(join(into, 'image'), 1 << 26)
+    })
+    const {directory} = await sparse()
+    await mkdir(join(cache, 'lists/partial'), {recursive: true})
+    const old = new Date('2020-01-01')
+    await utimes(join(directory, 'manifest.json'), old, old)
+    const [one, ...others] = await keptArtefacts(contextIn(cache))
+    expect(one).toMatchObject({kind: 'thing', key: 'key', used: old})
+    expect(one!.bytes).toBeGreaterThan(0)
+    expect(one!.bytes).toBeLessThan(1 << 20)
+    expect(others).toEqual([])
+    const before = Date.now()
+    await sparse()
+    const [again] = await keptArtefacts(contextIn(cache))
+    expect(again!.used.getTime()).toBeGreaterThanOrEqual(before - 1000)
   })
 })
