@@ -160,6 +160,8 @@ async function buildBase(context: Context, source: Source, asked: readonly Asked
   context.progress(`configuring ${what}`)
   await configure(context, build, asked)
   await makeKernel(context, what, build, releaseOf(source), {log: await newLog(context, key), expected: OBJECTS, idle})
+  // Not written through a link that make left there.
+  await rm(join(build, 'Makefile'), {force: true})
   await writeFile(join(build, 'Makefile'), MOVABLE)
 }
 

@@ -1,11 +1,12 @@
 import {readdir, readFile, writeFile} from 'node:fs/promises'
 import {join} from 'node:path'
+import {runConfined} from '../lib/confine.js'
 import {type Context} from '../lib/context.js'
 import {CouldNotRun, InputError} from '../lib/errors.js'
-import {lastLines, run} from '../lib/process.js'
+import {lastLines} from '../lib/process.js'
 import {projectPath} from '../lib/project.js'
 import {type Asked, fragmentText} from './fragment.js'
-import {MAKE_ENVIRONMENT} from './make.js'
+import {buildPlaces, MAKE_ENVIRONMENT} from './make.js'
 
 /**
  * Configures a kernel in its build folder, source/build: everything that is
@@ -16,8 +17,7 @@ import {MAKE_ENVIRONMENT} from './make.js'
 export async function configure(context: Context, build: string, asked: readonly Asked[]): Promise<void> {
   const fragment = join(build, 'asked.config')
   await writeFile(fragment, fragmentText(asked))
-  const {exitCode, all} = await run('make', ['-C', join(build, '..'), 'O=build', `KCONFIG_ALLCONFIG=${fragment}`, 'allnoconfig'], {
-    signal: context.signal,
+  const {exitCode, all} = await runConfined(context, 'make', ['-C', join(build, '..'), 'O=build', `KCONFIG_ALLCONFIG=${fragment}`, 'allnoconfig'], buildPlaces(build), {
     env: MAKE_ENVIRONMENT,
     allowedExits: 'any',
   })
@@ -61,17 +61,17 @@ function selectedBy(relations: string): string {
 
 /** What the tree's own kconfig says of symbols (kconfigs/relations.c), by symbol; an empty text for one that it does not know. */
 async function readRelations(context: Context, build: string, symbols: readonly string[]): Promise<Map<string, string>> {
-  const {signal} = context
   const folder = join(build, 'scripts/kconfig')
   const sources = join(build, '../scripts')
   const objects = (await readdir(folder)).filter((name) => name.endsWith('.o') && name !== 'conf.o')
   const include = ['-I', join(sources, 'kconfig'), '-I', join(sources, 'include')]
-  await run('gcc', ['-o', 'relations', ...include, projectPath('kconfigs/relations.c'), ...objects], {cwd: folder, signal})
+  const places = buildPlaces(build)
+  const program = projectPath('kconfigs/relations.c')
+  await runConfined(context, 'gcc', ['-o', 'relations', ...include, program, ...objects], {...places, reads: [...places.reads, program]}, {cwd: folder})
   // kconfig reads the compiler and the architecture from what make exports for a goal of this name.
   const goal = 'relationsconfig'
-  const {stdout} = await run('make', ['-C', '..', 'O=build', '-s', '--no-print-directory', `--eval=${goal}:; @scripts/kconfig/relations ${symbols.join(' ')}`, goal], {
+  const {stdout} = await runConfined(context, 'make', ['-C', '..', 'O=build', '-s', '--no-print-directory', `--eval=${goal}:; @scripts/kconfig/relations ${symbols.join(' ')}`, goal], places, {
     cwd: build,
-    signal,
     env: MAKE_ENVIRONMENT,
   })
   const parts = stdout.split(/^== (\w+)\n/m).slice(1)

@@ -1,9 +1,10 @@
 import {createWriteStream} from 'node:fs'
 import {availableParallelism} from 'node:os'
+import {dirname} from 'node:path'
 import {finished} from 'node:stream/promises'
+import {type Places, runConfined} from '../lib/confine.js'
 import {type Context} from '../lib/context.js'
 import {CouldNotRun} from '../lib/errors.js'
-import {run} from '../lib/process.js'
 
 /** What would otherwise tell one build of a source from another (Documentation/kbuild/reproducible-builds.rst). */
 export const MAKE_ENVIRONMENT = {
@@ -59,7 +60,7 @@ export async function make(context: Context, what: string, {build, arguments: wo
   const command = ['make', '-C', '..', 'O=build', '--no-print-directory', `-j${availableParallelism()}`, ...words]
   const [program, ...rest] = idle ? ['chrt', '--idle', '0', ...command] : command
   try {
-    const {exitCode, all} = await run(program!, rest, {cwd: build, signal: context.signal, onLine, env: MAKE_ENVIRONMENT, allowedExits: 'any'})
+    const {exitCode, all} = await runConfined(context, program!, rest, buildPlaces(build), {cwd: build, onLine, env: MAKE_ENVIRONMENT, allowedExits: 'any'})
     kept?.end()
     if (exitCode !== 0) throw new BuildFailed(what, firstError(all, build, ''), await written)
     return {objects, output: all}
@@ -69,9 +70,14 @@ export async function make(context: Context, what: string, {build, arguments: wo
   }
 }
 
+/** What make sees of a kernel's source/build: the sources, and the build to write. */
+export function buildPlaces(build: string): Places {
+  return {reads: [dirname(build)], writes: [build]}
+}
+
 /** The compiler in its own words: another one makes another kernel. */
 export async function compilerVersion(context: Context): Promise<string> {
-  const {stdout} = await run('gcc', ['--version'], {signal: context.signal})
+  const {stdout} = await runConfined(context, 'gcc', ['--version'], {writes: [], reads: []})
   return stdout.split('\n')[0] ?? ''
 }
 

@@ -1,3 +1,5 @@
+import {type Confine} from './confine.js'
+
 /** What every room needs from the command that called it. */
 export type Context = {
   /** Aborts when the user interrupts; all work ends then. */
@@ -6,4 +8,6 @@ export type Context = {
   cache: string
   /** Says what is being done now, for a terminal or a log. */
   progress: (text: string) => void
+  /** Keeps builds to their folders, where what is built is a stranger's; see runConfined(). */
+  confine?: Confine
 }

@@ -6,10 +6,10 @@ import {type Livepatch} from '../case/case.js'
 import {type Kernel} from '../kernel/kernel.js'
 import {compilerVersion, firstError} from '../kernel/make.js'
 import {artefact} from '../lib/cache.js'
+import {runConfined} from '../lib/confine.js'
 import {type Context} from '../lib/context.js'
 import {CouldNotRun, InputError} from '../lib/errors.js'
 import {keyOf, sha256, sha256File} from '../lib/hash.js'
-import {run} from '../lib/process.js'
 import {projectPath} from '../lib/project.js'
 
 export type LivepatchModule = {path: string; sha256: string}
@@ -57,10 +57,12 @@ async function make(context: Context, kernel: Kernel, scratch: string, source: s
   const {build, prefix} = await kernel.headers(context)
   // The module's bytes must not depend on where it was built.
   const maps = [`-ffile-prefix-map=${scratch}=.`, `-ffile-prefix-map=${prefix}=.`]
-  const {exitCode, all} = await run(
+  const {exitCode, all} = await runConfined(
+    context,
     'make',
     ['-C', build, `M=${scratch}`, `KCFLAGS=${maps.join(' ')}`, 'W=1', ...NO_BTF, `-j${availableParallelism()}`, 'modules'],
-    {signal: context.signal, allowedExits: [0, 1, 2], env: {KBUILD_BUILD_TIMESTAMP: '1970-01-01'}},
+    {reads: [prefix], writes: [scratch]},
+    {allowedExits: [0, 1, 2], env: {KBUILD_BUILD_TIMESTAMP: '1970-01-01'}},
   )
   if (exitCode === 0) return
   throw new CouldNotRun(`the livepatch does not build for ${kernel.label}: ${firstError(all, scratch, source)}`)
