@@ -86,6 +86,8 @@ export function firstError(output: string, scratch: string, source: string): str
   const lines = output.split('\n')
   const line =
     lines.find((one) => /:\d+(?::\d+)?: (?:fatal )?error: /.test(one)) ??
+    // The assembler's.
+    lines.find((one) => /:\d+: Error: /.test(one)) ??
     lines.find((one) => /^ERROR: |error:|\bundefined!|undefined reference|No space left/.test(one)) ??
     lines.filter(Boolean).at(-1) ??
     'make said nothing'

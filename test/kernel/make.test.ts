@@ -36,6 +36,11 @@ describe('the first error of a build', () => {
     )
   })
 
+  it('is the assembler\'s', () => {
+    const lines = ['one.c: Assembler messages:', 'one.c:42: Error: file not found: /home/me/secret', 'make[3]: *** [scripts/Makefile.build:255: one.o] Error 1', "make: Leaving directory '/x'"]
+    expect(first(...lines)).toBe('one.c:42: Error: file not found: /home/me/secret')
+  })
+
   it('is the full disk\'s', () => {
     expect(first('/usr/bin/ld: final link failed: No space left on device', 'make: *** Error 1')).toContain('No space left on device')
   })
