@@ -16,6 +16,7 @@ import {comparisonMarkdown} from '../report/markdown.js'
 import {comparisonTable} from '../report/table.js'
 import {compare, type CompareInput, type Comparison, type Target} from '../run/compare.js'
 import {LATEST, runsFolder} from '../run/folder.js'
+import {INPUTS, recordInputs, recordRun, type RunRecord} from '../run/record.js'
 import {exitCodeOf} from '../verdict/exit.js'
 import {type Variant} from '../verdict/verdict.js'
 import {chosenFirewall4, type Firewall4Options} from './firewall4.js'
@@ -48,6 +49,16 @@ export async function compareCommand(
   const cases = names.length > 0 ? chosen : withoutFirewall4(context, chosen)
   const {options: others, firewall4} = await chosenFirewall4(context, cases, options)
   const targets = await targetsFor(context, cases, others)
+  return await compareTargets(context, targets, {...options, ...(firewall4 ? {firewall4} : {})}, command)
+}
+
+/** How targets are compared, whoever chose them. */
+export type RunOptions = Pick<CompareOptions, 'repeat' | 'jobs' | 'keepGoing' | 'accel' | 'root' | 'output' | 'json' | 'trace'> & Pick<CompareInput, 'firewall4'>
+
+export type Compared = {text: string; exit: number; comparison: Comparison; folder: string; record: RunRecord; accelerator: string}
+
+/** Compares targets in a folder of their own, and leaves results, reports and what they were made of in it. */
+export async function compareTargets(context: Context, targets: readonly Target[], options: RunOptions, command: string): Promise<Compared> {
   await buildBases(context, targets)
   const {accelerator, why} = await chooseAccelerator(context, options.accel, targets[0]!.kernel)
   const date = new Date()
@@ -55,7 +66,7 @@ export async function compareCommand(
   // Asked while the machines run: neither depends on the other.
   const about = Promise.all([ownVersion(), toolVersions(context)])
   about.catch(() => {})
-  const comparison = await compareIn(context, folder, {
+  const input = {
     targets,
     repeats: options.repeat,
     jobs: options.jobs ?? availableParallelism(),
@@ -63,25 +74,31 @@ export async function compareCommand(
     keepGoing: options.keepGoing,
     accelerator,
     ...(options.root ? {rootTar: resolve(options.root)} : {}),
-    ...(firewall4 ? {firewall4} : {}),
-  })
+    ...(options.firewall4 ? {firewall4: options.firewall4} : {}),
+    folder,
+  }
+  const comparison = await compareIn(context, input)
   const exit = exitCodeOf(comparison.results)
   const [version, tools] = await about
   const facts = {folder, date: date.toISOString(), command, accelerator, why, ...version, tools}
   const json = comparisonJson(comparison, {...facts, exit})
   await writeFile(join(folder, 'results.json'), `${json}\n`)
   await writeFile(join(folder, 'report.md'), await comparisonMarkdown(comparison, facts))
+  const record = await recordRun(context, input, {date: facts.date, patchbench: version, command, accelerator, tools}, comparison)
   if (!options.output) await pointLatest(folder)
   const table = [comparisonTable(comparison.results, useColour()), ...comparison.leftOut.map((one) => `\nleft out: ${one}`)].join('\n')
   const text = options.json ? json : `${table}\n\nunder ${accelerator} (${why}); evidence and report.md are in ${folder}`
-  return {text, exit, comparison}
+  return {text, exit, comparison, folder, record, accelerator: `${accelerator} (${why})`}
 }
 
 /** Runs a comparison in its folder; one that left nothing there leaves no folder. */
-async function compareIn(context: Context, folder: string, input: Omit<CompareInput, 'folder'>): Promise<Comparison> {
+async function compareIn(context: Context, input: CompareInput): Promise<Comparison> {
+  const {folder, targets} = input
   try {
-    return await compare(context, {...input, folder})
+    await recordInputs(folder, targets)
+    return await compare(context, input)
   } catch (error) {
+    if ((await readdir(folder)).every((name) => name === INPUTS)) await rm(join(folder, INPUTS), {recursive: true, force: true})
     await rmdir(folder).catch(() => {})
     throw error
   }

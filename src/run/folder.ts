@@ -120,7 +120,8 @@ export async function readRun(name?: string): Promise<StoredRun> {
   return {folder, about, text, results: moved, pairs: ruled, leftOut} as unknown as StoredRun
 }
 
-async function findRun(name: string | undefined): Promise<string> {
+/** The folder of a run: the one that is named, or the name of one below the default runs folder; the last run where none is named. */
+export async function findRun(name: string | undefined): Promise<string> {
   const places = name === undefined ? [join(runsFolder(), LATEST)] : [resolve(name), join(runsFolder(), name)]
   for (const place of places) if ((await stat(place).catch(() => undefined))?.isDirectory()) return place
   if (name === undefined) throw new InputError(`there is no run in ${runsFolder()}: name the folder that compare left`)
