@@ -10,6 +10,7 @@ import {printable} from './lib/text.js'
 import {type ApplyCommandOptions} from './commands/apply.js'
 import {type BuildKernelOptions, type BuildRulesetOptions} from './commands/build.js'
 import {type CleanOptions} from './commands/cache.js'
+import {type BundleOptions} from './commands/bundle.js'
 import {type CheckOptions} from './commands/check.js'
 import {completionScript, SHELLS} from './commands/completion.js'
 import {type CompareOptions} from './commands/compare.js'
@@ -17,6 +18,7 @@ import {type EditOptions} from './commands/edit.js'
 import {type HostCommandOptions} from './commands/host.js'
 import {type ImportCommandOptions} from './commands/import.js'
 import {type ReportOptions} from './commands/report.js'
+import {type ReproduceOptions} from './commands/reproduce.js'
 import {type CollectCommandOptions, type MitigateCommandOptions} from './commands/router.js'
 import {type SendOptions} from './commands/send.js'
 import {type ShellOptions} from './commands/shell.js'
@@ -350,6 +352,42 @@ cache
   .action(async (options: CleanOptions) => {
     const {cleanCommand} = await import('./commands/cache.js')
     finish(await cleanCommand(context, options))
+  })
+
+program
+  .command('bundle')
+  .description('all that somebody else needs to repeat a run, in one file')
+  .argument('[run]', 'the folder that compare left, or its name in the folder of runs; default the last run')
+  .option('--output <file>', 'where it goes; default CASE.tar.zst in the working folder')
+  .option('--sign', "sign it with git's user.signingkey, by SSH or OpenPGP as gpg.format says")
+  .option('--json', 'print JSON')
+  .action(async (run: string | undefined, options: BundleOptions) => {
+    const {bundleCommand} = await import('./commands/bundle.js')
+    finish(await bundleCommand(context, run, options))
+  })
+
+program
+  .command('reproduce')
+  .description("repeat a bundle's run here, and say where the results part")
+  .argument('<file|url>', 'a bundle, or the folder where one was unpacked')
+  .option('--quick', 'only livepatches on packaged kernels: no kernel is built')
+  .option('--verify <keys>', 'refuse a bundle that none of these signed: a file of allowed signers (SSH) or of OpenPGP public keys')
+  .option('--trust', 'build without a sandbox, with your files in reach of what the bundle builds')
+  .option('--kernel <vmlinuz>', 'an image at hand, for a bundle that was made with one')
+  .option('--modules <folder>', 'lib/modules/RELEASE of the image at hand')
+  .option('--headers <folder>', 'build folder of the image at hand, for livepatches')
+  .option('--source <where>', "a git folder, a git URL or a tarball to build from, where the author's is not the distribution's")
+  .option('--base <rev>', 'the revision of --source; default what is checked out')
+  .option('--idle', 'build when nobody else wants the processor')
+  .option('--refresh', 'look for newer kernels and sources now')
+  .option('--root <tar>', "a guest root of your own instead of mmdebstrap's")
+  .addOption(new Option('--accel <accelerator>', 'how machines run').choices(['auto', 'kvm', 'tcg']).default('auto'))
+  .option('--jobs <n>', 'machines side by side; default the cores', count)
+  .option('--output <folder>', 'where our run leaves its evidence')
+  .option('--json', 'print JSON')
+  .action(async (where: string, options: ReproduceOptions) => {
+    const {reproduceCommand} = await import('./commands/reproduce.js')
+    finish(await reproduceCommand(context, where, options, commandLine()))
   })
 
 program

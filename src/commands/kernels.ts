@@ -117,7 +117,8 @@ export function linesOf({kernel = DEFAULT_LINE}: KernelOptions): string[] {
   return [...new Set(kernel.split(','))]
 }
 
-async function kernelAtHand({kernel, modules, headers}: KernelOptions): Promise<Kernel | undefined> {
+/** The image of --kernel with --modules; undefined where none is named. */
+export async function kernelAtHand({kernel, modules, headers}: KernelOptions): Promise<Kernel | undefined> {
   if (modules === undefined && !kernel?.includes('/')) return undefined
   if (modules === undefined) throw new InputError(`--kernel ${kernel} is a file: its modules are needed too, as --modules <lib/modules/RELEASE>`)
   return await givenKernel({vmlinuz: resolve(kernel ?? DEFAULT_LINE), modules: resolve(modules), headers: headers && resolve(headers)})

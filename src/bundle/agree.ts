@@ -1,0 +1,137 @@
+import {EXIT} from '../lib/errors.js'
+import {type Result} from '../run/results.js'
+import {configName, type KernelRecord, type RunRecord} from '../run/record.js'
+import {type Claim} from './manifest.js'
+
+/** A test whose outcome is not the author's. */
+export type TestDifference = {name: string; theirs: string; ours: string; observed: {theirs: string; ours: string}}
+
+/** A cell, the author's beside ours. */
+export type CellAgreement = {
+  case: string
+  /** The author's kernel and ours. */
+  kernel: {theirs: string; ours: string}
+  variant: string
+  candidate: string | null
+  verdict: {theirs: string; ours: string | null}
+  /** `left-out`: it was not to be run here. */
+  state: 'same' | 'differs' | 'could-not-run' | 'left-out'
+  tests: TestDifference[]
+  /** Why our verdict is not the plain one. */
+  reasons: string[]
+}
+
+/** Something that was not the same, and may be why a result is not. */
+export type Difference = {what: string; theirs: string; ours: string}
+
+/** What a result needs to be compared; the author's and ours. */
+type Row = Pick<Claim, 'case' | 'kernel' | 'variant' | 'candidate' | 'verdict' | 'tests' | 'selftests' | 'reasons'>
+
+/**
+ * The author's cells beside ours, by verdict and by test.
+ *
+ * @param kernels our kernel for the author's, by label
+ */
+export function compareCells(theirs: readonly Row[], ours: readonly (Row | Result)[], kernels: ReadonlyMap<string, string>): CellAgreement[] {
+  return theirs.map((claim) => {
+    const kernel = {theirs: claim.kernel, ours: kernels.get(claim.kernel) ?? ''}
+    const own = ours.find((one) => one.case === claim.case && one.kernel === kernel.ours && one.variant === claim.variant && one.candidate === claim.candidate)
+    const common = {case: claim.case, kernel, variant: claim.variant, candidate: claim.candidate, verdict: {theirs: claim.verdict, ours: own?.verdict ?? null}}
+    if (!own) return {...common, state: 'left-out', tests: [], reasons: []}
+    if (own.verdict === 'could-not-run') return {...common, state: 'could-not-run', tests: [], reasons: own.reasons}
+    // Repeats that disagree have no outcome of a test to compare.
+    const tests = claim.verdict === 'flaky' ? [] : [...differingTests(claim, own), ...differingSelftests(claim, own)]
+    const state = claim.verdict === own.verdict && tests.length === 0 ? 'same' : 'differs'
+    return {...common, state, tests, reasons: state === 'same' ? [] : own.reasons}
+  })
+}
+
+function differingTests({tests: theirs}: Row, {tests: ours}: Row | Result): TestDifference[] {
+  const names = [...new Set([...theirs, ...ours].map(({name}) => name))]
+  return names.flatMap((name) => {
+    const [before, now] = [theirs, ours].map((tests) => tests.find((test) => test.name === name))
+    const [a, b] = [before?.variant ?? 'missing', now?.variant ?? 'missing']
+    return a === b ? [] : [{name, theirs: a, ours: b, observed: {theirs: before?.observed.variant ?? '', ours: now?.observed.variant ?? ''}}]
+  })
+}
+
+function differingSelftests({selftests: theirs}: Row, {selftests: ours}: Row | Result): TestDifference[] {
+  const names = [...new Set([...theirs, ...ours].map(({name}) => name))]
+  return names.flatMap((name) => {
+    const [before, now] = [theirs, ours].map((tests) => tests.find((test) => test.name === name))
+    const [a, b] = [before?.patched ?? 'missing', now?.patched ?? 'missing']
+    return a === b ? [] : [{name, theirs: a, ours: b, observed: {theirs: before?.observed.patched ?? '', ours: now?.observed.patched ?? ''}}]
+  })
+}
+
+/** A result that is another one is certain, and wins over a cell that could not run here, of which nothing is known. */
+export function exitOf(cells: readonly CellAgreement[]): number {
+  if (cells.some(({state}) => state === 'differs')) return EXIT.missed
+  return cells.some(({state}) => state === 'could-not-run') || cells.every(({state}) => state === 'left-out') ? EXIT.couldNotRun : EXIT.ok
+}
+
+/** What the author's run had otherwise than ours; of results, these may be the reason. */
+export function differencesOf(theirs: RunRecord, ours: RunRecord, kernels: ReadonlyMap<string, string>): Difference[] {
+  const used = theirs.kernels.filter(({label}) => kernels.has(label))
+  return [
+    ...used.flatMap((kernel) => kernelDifferences(kernel, ours.kernels.find(({label}) => label === kernels.get(kernel.label)))),
+    ...differing('accelerator', theirs.accelerator, ours.accelerator),
+    ...toolDifferences(theirs.tools, ours.tools),
+    ...differing('patchbench', wordsOf(theirs.patchbench), wordsOf(ours.patchbench)),
+    ...differing("the guest's root", theirs.ownRoot ? 'of their own' : 'of packages', ours.ownRoot ? 'of your own' : 'of packages'),
+    ...fileDifferences(theirs.files, ours.files),
+    ...theirs.cases.flatMap(({name}) => keptDifference(`${name}: the guest's packages`, theirs.files[`packages/${name}`], ours.files[`packages/${name}`])),
+    ...used.flatMap(({label}) => keptDifference(`${label}: .config`, theirs.files[configPath(label)], ours.files[configPath(kernels.get(label)!)])),
+    ...differing('repeats', String(theirs.repeats), String(ours.repeats)),
+  ]
+}
+
+function kernelDifferences(theirs: KernelRecord, ours: KernelRecord | undefined): Difference[] {
+  if (!ours) return []
+  return [
+    ...differing('kernel', theirs.label, ours.label),
+    ...differing(`${theirs.label}: release`, theirs.release, ours.release),
+    ...differing(`${theirs.label}: source tree`, theirs.tree ?? 'none', ours.tree ?? 'none'),
+    // The same tree is the same source, whatever it was taken from.
+    ...(theirs.tree !== null && theirs.tree === ours.tree ? [] : mapDifferences(theirs.origin, ours.origin)),
+  ]
+}
+
+function mapDifferences(theirs: Record<string, string>, ours: Record<string, string>): Difference[] {
+  const names = [...new Set([...Object.keys(theirs), ...Object.keys(ours)])].sort()
+  return names.flatMap((name) => differing(name, theirs[name] ?? 'not there', ours[name] ?? 'not there'))
+}
+
+/** Tools by their first word: QEMU, gcc. */
+function toolDifferences(theirs: readonly string[], ours: readonly string[]): Difference[] {
+  const byName = (tools: readonly string[]) => Object.fromEntries(tools.map((tool) => [tool.split(' ')[0]!, tool]))
+  return mapDifferences(byName(theirs), byName(ours))
+}
+
+/** What every run keeps: what runs in the guest, and the fragments of built kernels. */
+function fileDifferences(theirs: Record<string, string>, ours: Record<string, string>): Difference[] {
+  const short = (files: Record<string, string>) =>
+    Object.fromEntries(Object.entries(files).flatMap(([path, sum]) => (/^(?:vm|kconfigs)\//.test(path) ? [[path, shortSum(sum)]] : [])))
+  return mapDifferences(short(theirs), short(ours))
+}
+
+/** What a run keeps of what it had at hand: where one of the two has none, there is nothing to compare. */
+function keptDifference(what: string, theirs: string | undefined, ours: string | undefined): Difference[] {
+  return theirs === undefined || ours === undefined ? [] : differing(what, shortSum(theirs), shortSum(ours))
+}
+
+function configPath(label: string): string {
+  return `kernels/${configName({label})}`
+}
+
+function shortSum(sum: string): string {
+  return `sha256:${sum.slice(0, 12)}`
+}
+
+function wordsOf({version, revision}: RunRecord['patchbench']): string {
+  return [version, revision && `(${revision})`].filter(Boolean).join(' ')
+}
+
+function differing(what: string, theirs: string, ours: string): Difference[] {
+  return theirs === ours ? [] : [{what, theirs, ours}]
+}

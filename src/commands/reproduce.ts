@@ -1,0 +1,168 @@
+import {mkdir, mkdtemp, rm, stat} from 'node:fs/promises'
+import {join, resolve} from 'node:path'
+import {compareCells, differencesOf, exitOf} from '../bundle/agree.js'
+import {fetchBundle, isUrl} from '../bundle/fetch.js'
+import {checkSignature} from '../bundle/sign.js'
+import {unpackBundle} from '../bundle/unpack.js'
+import {type Case, candidateOf, livepatchOf, loadCase} from '../case/case.js'
+import {builtKernel} from '../kernel/built.js'
+import {type Kernel} from '../kernel/kernel.js'
+import {packagedKernel} from '../kernel/packaged.js'
+import {bubblewrap} from '../lib/confine.js'
+import {type Context} from '../lib/context.js'
+import {CouldNotRun, InputError} from '../lib/errors.js'
+import {makeFolder} from '../lib/files.js'
+import {type Accelerator} from '../machine/qemu.js'
+import {type Reproduction, reproductionJson, reproductionText} from '../report/reproduction.js'
+import {type Target} from '../run/compare.js'
+import {type KernelRecord, type RunRecord} from '../run/record.js'
+import {sourceTree} from '../tree/source.js'
+import {compareTargets} from './compare.js'
+import {checkSource, kernelAtHand, type KernelOptions} from './kernels.js'
+
+export type ReproduceOptions = Pick<KernelOptions, 'kernel' | 'modules' | 'headers' | 'source' | 'base' | 'idle' | 'refresh'> & {
+  quick?: boolean
+  verify?: string
+  trust?: boolean
+  jobs?: number
+  accel: Accelerator | 'auto'
+  root?: string
+  output?: string
+  json?: boolean
+}
+
+/** `patchbench reproduce FILE|URL`: a bundle's run, repeated here. */
+export async function reproduceCommand(context: Context, where: string, options: ReproduceOptions, command: string): Promise<{text: string; exit: number}> {
+  const scratch = join(context.cache, 'scratch')
+  await makeFolder(scratch)
+  const folder = await mkdtemp(join(scratch, 'reproduce-'))
+  try {
+    const reproduction = await reproduce(context, await atHand(context, where, folder), folder, options, command)
+    return {text: options.json ? reproductionJson(reproduction) : reproductionText(reproduction), exit: reproduction.exit}
+  } finally {
+    await rm(folder, {recursive: true, force: true})
+  }
+}
+
+/** The bundle as a file or folder of this machine. */
+async function atHand(context: Context, where: string, folder: string): Promise<string> {
+  if (isUrl(where)) {
+    const file = join(folder, 'fetched.tar.zst')
+    await fetchBundle(context, where, file)
+    return file
+  }
+  if (!(await stat(where).catch(() => undefined))) throw new InputError(`${where} is not there: name a bundle's file, its URL, or the folder where it was unpacked`)
+  return resolve(where)
+}
+
+async function reproduce(context: Context, file: string, folder: string, options: ReproduceOptions, command: string): Promise<Reproduction> {
+  const into = join(folder, 'bundle')
+  await mkdir(into)
+  const {manifest, signed} = await unpackBundle(context, file, into)
+  const signer = options.verify === undefined ? null : await checkSignature(context.signal, options.verify, signed.manifest, signed.signature)
+  const chosen = chosenOf(manifest.run, options.quick ?? false)
+  const own = await contextFor(context, manifest.run, chosen, options.trust ?? false)
+  const cases = new Map<string, Case>()
+  for (const {name} of manifest.run.cases) cases.set(name, await caseOf(into, manifest.run, name))
+  const {targets, kernels} = await targetsOf(own, manifest.run, chosen, cases, options)
+  const run = {repeat: manifest.run.repeats, keepGoing: true, trace: false, accel: options.accel, ...(options.jobs ? {jobs: options.jobs} : {}), ...(options.root ? {root: options.root} : {}), ...(options.output ? {output: options.output} : {})}
+  const ours = await compareTargets(own, targets, run, command)
+  const cells = compareCells(manifest.results, ours.comparison.results, kernels)
+  const differences = differencesOf(manifest.run, ours.record, kernels)
+  return {exit: exitOf(cells), signer, signed: signed.signature !== undefined, differences, cells, folder: ours.folder, accelerator: ours.accelerator}
+}
+
+type Chosen = RunRecord['targets']
+
+/** What of the author's run is repeated: all of it, or what needs no kernel to be built. */
+function chosenOf({targets, kernels}: RunRecord, quick: boolean): Chosen {
+  if (!quick) return targets
+  const packaged = kernels.filter(({kind}) => kind === 'packaged').map(({label}) => label)
+  const found = targets.filter(({kernel, variants}) => packaged.includes(kernel) && variants.some((variant) => variant === 'livepatched' || variant === 'reverted'))
+  if (found.length === 0) throw new InputError('--quick: this bundle has no livepatch on a packaged kernel: leave --quick out, and its kernels are built')
+  return found
+}
+
+/** A context whose builds are confined, where there is anything to build: what is built is a stranger's. */
+async function contextFor(context: Context, {kernels, cases}: RunRecord, chosen: Chosen, trust: boolean): Promise<Context> {
+  const builds = chosen.some(
+    (target) =>
+      kernels.some(({label, kind}) => label === target.kernel && kind === 'built') ||
+      (target.variants.some((variant) => variant !== 'base') && cases.some(({name, livepatches}) => name === target.case && livepatches.length > 0)),
+  )
+  if (!builds) return context
+  if (trust) {
+    context.progress("--trust: what this bundle builds runs as you, with your files and your network")
+    return context
+  }
+  try {
+    return {...context, confine: await bubblewrap(context.signal)}
+  } catch (error) {
+    if (!(error instanceof CouldNotRun)) throw error
+    const detail = [error.detail, "--trust builds without a sandbox, for a bundle whose author you trust with your account"].filter(Boolean).join('\n')
+    throw new CouldNotRun(`what a stranger's patch makes run is built in a sandbox only: ${error.message}`, detail)
+  }
+}
+
+/** A case of the bundle, with the fixes and parameters of the author's run; no file of it is outside the bundle. */
+async function caseOf(into: string, {cases}: RunRecord, name: string): Promise<Case> {
+  const record = cases.find((one) => one.name === name)!
+  const one = await loadCase(name, join(into, 'cases'))
+  if (one.tree === 'firewall4') throw new InputError(`the bundle is refused: its case '${name}' is of the tree firewall4, which would be rendered outside a sandbox`)
+  const files = [one.reproducer.program, ...(one.kconfig === undefined ? [] : [one.kconfig]), ...one.livepatches.map(({source}) => source)]
+  const outside = files.find((path) => !path.startsWith(`${one.directory}/`))
+  if (outside !== undefined) throw new InputError(`the bundle is refused: its case '${name}' names ${outside}, a file of this machine`)
+  const unknown = Object.keys(record.parameters).find((parameter) => !(parameter in one.reproducer.parameters))
+  if (unknown !== undefined) throw new InputError(`the bundle is refused: its case '${name}' has no parameter '${unknown}', which its manifest sets`)
+  return {
+    ...one,
+    reproducer: {...one.reproducer, parameters: {...one.reproducer.parameters, ...record.parameters}},
+    livepatches: record.livepatches.map((fix) => livepatchOf(one, fix)),
+    candidates: record.candidates.map((fix) => candidateOf(one, fix)),
+  }
+}
+
+/** What is compared here, and our kernel for each of the author's. */
+async function targetsOf(context: Context, run: RunRecord, chosen: Chosen, cases: ReadonlyMap<string, Case>, options: ReproduceOptions): Promise<{targets: Target[]; kernels: Map<string, string>}> {
+  const {kernel: _, ...sources} = options
+  checkSource(sources)
+  const targets: Target[] = []
+  const kernels = new Map<string, string>()
+  for (const {case: name, kernel: label, variants} of chosen) {
+    const one = cases.get(name)!
+    const kernel = await kernelFor(context, run.kernels.find((known) => known.label === label)!, one, options)
+    const twice = [...kernels].find(([theirs, ours]) => theirs !== label && ours === kernel.label)
+    if (twice) throw new InputError(`the author's kernels ${twice[0]} and ${label} are both ${kernel.label} here: they cannot be told apart`)
+    kernels.set(label, kernel.label)
+    targets.push({one, kernel, variants})
+  }
+  return {targets, kernels}
+}
+
+/** Our kernel for one of the author's: the same where this machine's archive has it. */
+async function kernelFor(context: Context, record: KernelRecord, one: Case, options: ReproduceOptions): Promise<Kernel> {
+  if (record.kind === 'packaged') return await packagedFor(context, record, options.refresh)
+  if (record.kind === 'built') return await builtFor(context, record, one, options)
+  const given = await kernelAtHand(options)
+  if (!given) throw new InputError(`this bundle was made with an image at hand, ${record.label} (${Object.values(record.origin)[0]}), which is not in it: name one with --kernel, --modules and --headers`)
+  return given
+}
+
+async function packagedFor(context: Context, {version, line}: KernelRecord, refresh: boolean | undefined): Promise<Kernel> {
+  try {
+    return await packagedKernel(context, version, refresh)
+  } catch (error) {
+    // An archive keeps the newest; that it is another one is said with the result.
+    if (!(error instanceof InputError)) throw error
+    return await packagedKernel(context, line, refresh)
+  }
+}
+
+async function builtFor(context: Context, {line, label, tree, origin, debug}: KernelRecord, one: Case, {source: from, base, idle = false, refresh}: ReproduceOptions): Promise<Kernel> {
+  if (from === undefined && !(`linux-source-${line}` in origin)) {
+    const words = Object.entries(origin).map(([name, value]) => `${name} ${value}`).join(', ')
+    throw new InputError(`${label} was built from a source of the author's own (${words}; git tree ${tree}): name a clone that has it with --source DIR --base COMMIT`)
+  }
+  const source = await sourceTree(context, from === undefined ? {tree: 'linux', line, refresh} : {tree: 'linux', from, base, refresh})
+  return await builtKernel(context, source, {debug, idle, fragment: one.kconfig})
+}
