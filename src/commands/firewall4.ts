@@ -12,8 +12,9 @@ export type Firewall4Options = {
 }
 
 /**
- * What cases of the tree firewall4 need, and the options without it: there
- * --source and --base name a tree of firewall4, and the kernel is chosen as ever.
+ * What cases of the tree firewall4 need, and the options without it: with one
+ * of them --source and --base name a tree of firewall4, and the kernels of all
+ * cases are chosen as ever.
  *
  * @throws CouldNotRun where there is no firewall4 or no ucode to be had
  */
@@ -30,8 +31,6 @@ export async function chosenFirewall4<Options extends KernelOptions & Firewall4O
   }
   if (from === undefined && base !== undefined) throw new InputError('--base is a revision of --source, which is missing')
   if (from === undefined) throw new CouldNotRun(`${names.join(' and ')} needs a tree of firewall4: name a clone, a git URL or a tarball with --source (${FIREWALL4_PAGE})`)
-  const other = cases.find(({tree}) => tree !== 'firewall4')
-  if (other) throw new InputError(`--source ${from} is a tree of one kind: ${names[0]} is about firewall4 and ${other.name} is not, so compare them apart`)
   const source = await sourceTree(context, {tree: 'firewall4', from, base, refresh: others.refresh})
   return {options: others as Options, firewall4: {source, ucode: await findUcode(context, path)}}
 }
