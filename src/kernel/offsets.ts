@@ -1,10 +1,10 @@
 import {mkdir, readFile, rm, writeFile} from 'node:fs/promises'
 import {join} from 'node:path'
 import {artefact} from '../lib/cache.js'
+import {runConfined} from '../lib/confine.js'
 import {type Context} from '../lib/context.js'
 import {CouldNotRun} from '../lib/errors.js'
 import {keyOf} from '../lib/hash.js'
-import {run} from '../lib/process.js'
 import {type Kernel} from './kernel.js'
 import {compilerVersion} from './make.js'
 
@@ -55,11 +55,11 @@ async function compiled(context: Context, kernel: Kernel, members: readonly stri
 
 /** Builds the object; the compiler's complaints when there are some. */
 async function compile(context: Context, kernel: Kernel, members: readonly string[], scratch: string): Promise<string | undefined> {
-  const {build, before = []} = await kernel.headers(context)
+  const {build, prefix, before = []} = await kernel.headers(context)
   // What is in NOSTDINC_FLAGS comes before the kernel's own folders.
   await writeFile(join(scratch, 'Kbuild'), `obj-m := offsets.o\nNOSTDINC_FLAGS += ${before.map((folder) => `-I${folder}`).join(' ')}\n`)
   await writeFile(join(scratch, 'offsets.c'), offsetsSource(members))
-  const {exitCode, all} = await run('make', ['-C', build, `M=${scratch}`, 'CONFIG_DEBUG_INFO_BTF_MODULES=', 'offsets.o'], {signal: context.signal, allowedExits: [0, 1, 2]})
+  const {exitCode, all} = await runConfined(context, 'make', ['-C', build, `M=${scratch}`, 'CONFIG_DEBUG_INFO_BTF_MODULES=', 'offsets.o'], {reads: [prefix, ...before], writes: [scratch]}, {allowedExits: [0, 1, 2]})
   return exitCode === 0 ? undefined : all
 }
 
@@ -83,7 +83,7 @@ function complaintsAbout(output: string): Map<number, string> {
 
 async function readOffsets(context: Context, members: readonly string[], scratch: string): Promise<Record<string, number>> {
   const raw = join(scratch, 'offsets.bin')
-  await run('objcopy', ['--output-target=binary', `--only-section=${SECTION}`, '--set-section-flags', `${SECTION}=alloc`, join(scratch, 'offsets.o'), raw], {signal: context.signal})
+  await runConfined(context, 'objcopy', ['--output-target=binary', `--only-section=${SECTION}`, '--set-section-flags', `${SECTION}=alloc`, join(scratch, 'offsets.o'), raw], {reads: [], writes: [scratch]})
   const bytes = await readFile(raw)
   if (bytes.length !== members.length * 8) throw new CouldNotRun(`the compiler gave ${bytes.length} bytes for ${members.length} offsets`)
   return Object.fromEntries(members.map((member, index) => [member, Number(bytes.readBigUInt64LE(index * 8))]))

@@ -65,7 +65,7 @@ function sandboxArguments(system: readonly string[], {writes, reads}: Places, {c
     ...system.flatMap((path) => ['--ro-bind', path, path]),
     ...['--proc', '/proc', '--dev', '/dev', '--size', String(TEMPORARY), '--tmpfs', '/tmp'],
     // A folder that is written to may stand in one that is read.
-    ...reads.flatMap((path) => ['--ro-bind', path, path]),
+    ...reads.flatMap((path) => ['--ro-bind-try', path, path]),
     ...writes.flatMap((path) => ['--bind', path, path]),
     ...['--remount-ro', '/', '--chdir', cwd ?? '/'],
   ]
@@ -80,7 +80,7 @@ async function checkLeft(context: Context, {writes, reads}: Places): Promise<voi
     for (let at = 0; at + 1 < words.length; at += 2) {
       const [what, path] = [words[at]!, words[at + 1]!]
       if (what.startsWith('link ') && (await staysIn([...writes, ...reads], path))) continue
-      throw new InputError(`the build left ${path}, which is ${what.startsWith('link ') ? `a link to ${what.slice(5)}, outside its folders` : 'no file and no folder'}: that is no kernel's build, and is refused`)
+      throw new InputError(`the build left ${path}, which is ${what.startsWith('link ') ? `a link to ${what.slice(5)}, outside its folders` : 'no file and no folder'}: no build needs that, and it is refused`)
     }
   }
 }
