@@ -13,7 +13,7 @@ import {readSeries} from '../series/series.js'
 import {applyWhole} from '../tree/apply.js'
 import {checkOut, type Source} from '../tree/source.js'
 import {type Ruleset} from './ruleset.js'
-import {runApart, type Ucode} from './ucode.js'
+import {runWithUcode, type Ucode} from './ucode.js'
 
 /** A tree of firewall4, and what runs it. */
 export type Firewall4 = {source: Source; ucode: Ucode}
@@ -109,7 +109,7 @@ async function render(context: Context, {folder, router, ucode, variation, setti
   await cp(router, mocks, {recursive: true})
   await setDefaults(join(mocks, 'uci/firewall.json'), join(router, 'uci/firewall.json'), settings)
   const words = [...LIBRARIES, '-D', `MOCK_SEARCH_PATH=${JSON.stringify([mocks])}`, '-l', 'mocklib', '-l', 'fw4', '-']
-  const {stdout, stderr, exitCode} = await runApart(ucode.path, words, {signal: context.signal, cwd: join(folder, 'tree'), input: PRINT})
+  const {stdout, stderr, exitCode} = await runWithUcode(context, ucode, ucode.path, words, folder, {cwd: join(folder, 'tree'), input: PRINT})
   const complaints = stripVTControlCharacters(stderr).trim()
   const what = variation ? `the ruleset '${variation}'` : 'the ruleset'
   if (exitCode !== 0) throw new CouldNotRun(`${where} does not render ${what}`, lastLines(complaints, 15))
@@ -140,6 +140,6 @@ async function runTests(context: Context, folder: string, ucode: Ucode): Promise
   const own = join(folder, 'run_tests.sh')
   await writeFile(own, script.replaceAll('/tmp/test.', `${folder}/test.`))
   const env = {PATH: [bin, hostPath()].join(delimiter)}
-  const {all} = await runApart('bash', [own], {signal: context.signal, cwd: tree, env})
+  const {all} = await runWithUcode(context, ucode, 'bash', [own], folder, {cwd: tree, env})
   return `${stripVTControlCharacters(all).replaceAll(folder, '')}\n`
 }

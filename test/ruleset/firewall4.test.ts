@@ -1,8 +1,9 @@
-import {chmod, cp, readFile, writeFile} from 'node:fs/promises'
+import {chmod, cp, mkdir, readFile, writeFile} from 'node:fs/promises'
 import {join} from 'node:path'
 import {describe, expect, it} from 'vitest'
 import {candidateOf, type Case, loadCase} from '../../src/case/case.js'
 import {chosenFirewall4} from '../../src/commands/firewall4.js'
+import {bubblewrap} from '../../src/lib/confine.js'
 import {CouldNotRun, InputError} from '../../src/lib/errors.js'
 import {projectPath} from '../../src/lib/project.js'
 import {type Firewall4, renderedRuleset} from '../../src/ruleset/firewall4.js'
@@ -11,7 +12,8 @@ import {sourceTree} from '../../src/tree/source.js'
 import {parseSuite} from '../../src/verdict/suite.js'
 import {FIREWALL4, HAS_FIREWALL4} from '../support/firewall4.js'
 import {context} from '../support/machine.js'
-import {scratch} from '../support/scratch.js'
+import {NO_SANDBOX} from '../support/sandbox.js'
+import {contextIn, scratch} from '../support/scratch.js'
 
 describe('ucode', () => {
   it('has to be there when it is named', async () => {
@@ -41,7 +43,7 @@ describe('where there is no firewall4', () => {
   })
 
   it.each<[what: string, cases: ('guard' | 'other')[], options: object, words: RegExp]>([
-    ['a source for two trees', ['guard', 'other'], {source: '.'}, /fw4-guard is about firewall4 and flowtable-dst is not/],
+    ['a tree of linux, though another case could be built from it', ['guard', 'other'], {source: projectPath('.')}, /is no tree of firewall4/],
     ['a ucode for no case', ['other'], {ucode: 'ucode'}, /--ucode is for cases of the tree firewall4/],
     ['a revision of nothing', ['guard'], {base: 'HEAD'}, /--base is a revision of --source/],
     ['a tree of another kind', ['guard'], {source: projectPath('.')}, /is no tree of firewall4/],
@@ -93,6 +95,17 @@ describe.runIf(HAS_FIREWALL4)('the rulesets of firewall4', () => {
     expect(Object.values(suite)).toEqual(Array<string>(31).fill('passed'))
     expect(notes).toEqual(["masked: firewall4 says Section @defaults[0] specifies unknown option 'flow_offloading_mask'"])
     expect((await renderedRuleset(context, one, await firewall4(), candidateOf(one, 'revised'))).notes).toEqual([])
+  })
+
+  it.skipIf(NO_SANDBOX)('are the same where a stranger\'s tree is rendered in a sandbox', async () => {
+    const one = await loadCase('fw4-guard')
+    const given = await firewall4()
+    const confined = {...contextIn(join(await scratch(), 'cache')), confine: await bubblewrap(context.signal)}
+    await mkdir(confined.cache)
+    const theirs = await renderedRuleset(confined, one, given)
+    const ours = await texts(one)
+    for (const [ending, path] of Object.entries(theirs.files)) expect(await readFile(path, 'utf8')).toBe(ours[ending])
+    expect(Object.values(parseSuite(await readFile(theirs.tests!, 'utf8'))!)).toEqual(Array<string>(31).fill('passed'))
   })
 
   it('are none where the router leaves a question open', async () => {
