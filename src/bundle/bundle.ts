@@ -2,12 +2,12 @@ import Handlebars from 'handlebars'
 import {readdir, readFile, realpath, stat} from 'node:fs/promises'
 import {join, relative} from 'node:path'
 import {z} from 'zod'
-import {loadCase} from '../case/case.js'
 import {type Context} from '../lib/context.js'
 import {InputError} from '../lib/errors.js'
 import {sha256} from '../lib/hash.js'
 import {projectPath} from '../lib/project.js'
 import {INPUTS, readRecord, type RunRecord} from '../run/record.js'
+import {type Made} from './agree.js'
 import {type Content, evidenceOf} from './evidence.js'
 import {LIMIT, type Manifest, parseManifest} from './manifest.js'
 import {byBytes, packBundle, type Sign} from './pack.js'
@@ -22,6 +22,7 @@ const resultsSchema = z.object({
     z.object({
       case: z.string(),
       kernel: z.string(),
+      origin: z.record(z.string(), z.string()),
       modules: z.record(z.string(), z.object({sha256: z.string()})),
       candidates: z.array(z.object({name: z.string(), tree: z.string()})),
     }),
@@ -40,9 +41,9 @@ export type Bundled = {manifest: Manifest; file: string; /** SHA-256 of manifest
  */
 export async function makeBundle(context: Context, folder: string, name: (record: RunRecord) => string, sign?: Sign): Promise<Bundled> {
   const record = await readRecord(folder)
-  await checkRepeatable(folder, record)
   const stored = await readResults(folder)
-  const own = privateHere([stored.run.folder, folder, await realpath(folder)], context.cache, record.command)
+  const programs = stored.pairs.flatMap(({origin}) => Object.values(origin).flatMap((words) => words.split(' ')))
+  const own = privateHere([stored.run.folder, folder, await realpath(folder)], context.cache, [record.command, ...programs].join(' '))
   const run: RunRecord = sanitised({...record, command: sanitiseCommand(record.command, own)}, own)
   const output = name(record)
   const results = claimsOf(stored, own)
@@ -65,14 +66,6 @@ export async function makeBundle(context: Context, folder: string, name: (record
   return {manifest, file: output, sha256: sha256(text), bytes}
 }
 
-/** firewall4 renders its rulesets on the host, by a tree and a program that are no part of a case. */
-async function checkRepeatable(folder: string, {cases}: RunRecord): Promise<void> {
-  for (const {name} of cases) {
-    const {tree} = await loadCase(name, join(folder, INPUTS, 'cases'))
-    if (tree === 'firewall4') throw new InputError(`the case '${name}' is of the tree firewall4, which is rendered with a tree and a ucode of your own: a bundle cannot hold it`)
-  }
-}
-
 type Stored = z.infer<typeof resultsSchema>
 
 async function readResults(folder: string): Promise<Stored> {
@@ -88,9 +81,14 @@ async function readResults(folder: string): Promise<Stored> {
 function claimsOf({run, results, pairs}: Stored, own: Private) {
   // The folder may have moved since. A trace explains and is not compared.
   const named = results.map(({trace: _, ...one}) => ({...one, evidence: join('evidence', relative(run.folder, String(one.evidence)))}))
+  return {results: sanitised(named, own) as Manifest['results'], ...madeOf(pairs)}
+}
+
+/** What a run made of its cases' files, to tell whether another made the same. */
+export function madeOf(pairs: Stored['pairs']): Made {
   const modules = pairs.flatMap((pair) => Object.entries(pair.modules).map(([name, one]) => [`${pair.case} ${pair.kernel} ${name}`, one.sha256] as const))
   const trees = pairs.flatMap((pair) => pair.candidates.map(({name, tree}) => [`${pair.case} ${pair.kernel} ${name}`, tree] as const))
-  return {results: sanitised(named, own) as Manifest['results'], modules: Object.fromEntries(modules), trees: Object.fromEntries(trees)}
+  return {modules: Object.fromEntries(modules), trees: Object.fromEntries(trees)}
 }
 
 /** The copies that the run kept; the record itself is part of the manifest. */

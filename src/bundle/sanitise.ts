@@ -11,10 +11,15 @@ type Instead = readonly [string, string]
 /** Names that say nothing about a machine or a user, and are words of kernels. */
 const COMMON = ['root', 'user', 'admin', 'localhost', 'localdomain', 'debian', 'linux', 'host', 'guest', 'build', 'test', 'kernel']
 
-/** What is private about this machine, and about a run's folders and command. */
-export function privateHere(runs: readonly string[], cache: string, command: string): Private {
+/**
+ * What is private about this machine, and about a run.
+ *
+ * @param runs what its folder is and was called
+ * @param words its command and whatever else may name files of the author's
+ */
+export function privateHere(runs: readonly string[], cache: string, words: string): Private {
   const paths: [string, string][] = [
-    ...command.split(' ').flatMap((word): [string, string][] => (/^\/\w+\/\w/.test(word) ? [[word, `.../${basename(word)}`]] : [])),
+    ...words.split(' ').flatMap((word): [string, string][] => (/^\/(?!usr\/|boot\/)\w+\/\w/.test(word) ? [[word, `.../${basename(word)}`]] : [])),
     ...runs.map((run): [string, string] => [run, '<run>']),
     ...([[cache, '<cache>'], [projectRoot, '<patchbench>'], [join(tmpdir(), 'patchbench-'), '<tmp>/patchbench-'], [homedir(), '<home>']] as [string, string][]),
   ]

@@ -1,6 +1,7 @@
 import {mkdir, mkdtemp, rm, stat} from 'node:fs/promises'
 import {join, resolve} from 'node:path'
-import {compareCells, differencesOf, exitOf} from '../bundle/agree.js'
+import {compareCells, differencesOf, exitOf, madeDifferences} from '../bundle/agree.js'
+import {madeOf} from '../bundle/bundle.js'
 import {fetchBundle, isUrl} from '../bundle/fetch.js'
 import {checkSignature} from '../bundle/sign.js'
 import {unpackBundle} from '../bundle/unpack.js'
@@ -16,6 +17,9 @@ import {type Accelerator} from '../machine/qemu.js'
 import {type Reproduction, reproductionJson, reproductionText} from '../report/reproduction.js'
 import {type Target} from '../run/compare.js'
 import {type KernelRecord, type RunRecord} from '../run/record.js'
+import {type Firewall4, FIREWALL4_PAGE} from '../ruleset/firewall4.js'
+import {findUcode} from '../ruleset/ucode.js'
+import {isRemote} from '../tree/remote.js'
 import {sourceTree} from '../tree/source.js'
 import {compareTargets} from './compare.js'
 import {checkSource, kernelAtHand, type KernelOptions} from './kernels.js'
@@ -24,6 +28,9 @@ export type ReproduceOptions = Pick<KernelOptions, 'kernel' | 'modules' | 'heade
   quick?: boolean
   verify?: string
   trust?: boolean
+  /** Whether the probes of cases are recorded here. */
+  trace?: boolean
+  ucode?: string
   jobs?: number
   accel: Accelerator | 'auto'
   root?: string
@@ -61,14 +68,16 @@ async function reproduce(context: Context, file: string, folder: string, options
   const {manifest, signed} = await unpackBundle(context, file, into)
   const signer = options.verify === undefined ? null : await checkSignature(context.signal, options.verify, signed.manifest, signed.signature)
   const chosen = chosenOf(manifest.run, options.quick ?? false)
-  const own = await contextFor(context, manifest.run, chosen, options.trust ?? false)
   const cases = new Map<string, Case>()
   for (const {name} of manifest.run.cases) cases.set(name, await caseOf(into, manifest.run, name))
-  const {targets, kernels} = await targetsOf(own, manifest.run, chosen, cases, options)
-  const run = {repeat: manifest.run.repeats, keepGoing: true, trace: false, accel: options.accel, ...(options.jobs ? {jobs: options.jobs} : {}), ...(options.root ? {root: options.root} : {}), ...(options.output ? {output: options.output} : {})}
+  const own = await contextFor(context, manifest.run, chosen, cases, options.trust ?? false)
+  const {firewall4, ...others} = await firewall4For(own, manifest.run, chosen.map(({case: name}) => cases.get(name)!), options)
+  const {targets, kernels} = await targetsOf(own, manifest.run, chosen, cases, others.options)
+  const run = {repeat: manifest.run.repeats, keepGoing: true, trace: options.trace ?? false, accel: options.accel, ...(firewall4 ? {firewall4} : {}), ...(options.jobs ? {jobs: options.jobs} : {}), ...(options.root ? {root: options.root} : {}), ...(options.output ? {output: options.output} : {})}
   const ours = await compareTargets(own, targets, run, command)
-  const cells = compareCells(manifest.results, ours.comparison.results, kernels)
-  const differences = differencesOf(manifest.run, ours.record, kernels)
+  const {results, pairs} = ours.comparison
+  const cells = compareCells(manifest.results, results, kernels, chosen)
+  const differences = [...differencesOf(manifest.run, ours.record, kernels), ...madeDifferences(manifest, madeOf(pairs), kernels)]
   return {exit: exitOf(cells), signer, signed: signed.signature !== undefined, differences, cells, folder: ours.folder, accelerator: ours.accelerator}
 }
 
@@ -83,13 +92,13 @@ function chosenOf({targets, kernels}: RunRecord, quick: boolean): Chosen {
   return found
 }
 
-/** A context whose builds are confined, where there is anything to build: what is built is a stranger's. */
-async function contextFor(context: Context, {kernels, cases}: RunRecord, chosen: Chosen, trust: boolean): Promise<Context> {
-  const builds = chosen.some(
-    (target) =>
-      kernels.some(({label, kind}) => label === target.kernel && kind === 'built') ||
-      (target.variants.some((variant) => variant !== 'base') && cases.some(({name, livepatches}) => name === target.case && livepatches.length > 0)),
-  )
+/** A context whose builds are confined, where there is anything to build or to render: what is built is a stranger's. */
+async function contextFor(context: Context, {kernels}: RunRecord, chosen: Chosen, cases: ReadonlyMap<string, Case>, trust: boolean): Promise<Context> {
+  const builds = chosen.some(({case: name, kernel, variants}) => {
+    const {tree, livepatches} = cases.get(name)!
+    const isBuilt = kernels.some(({label, kind}) => label === kernel && kind === 'built')
+    return isBuilt || tree === 'firewall4' || (variants.some((variant) => variant !== 'base') && livepatches.length > 0)
+  })
   if (!builds) return context
   if (trust) {
     context.progress("--trust: what this bundle builds runs as you, with your files and your network")
@@ -108,8 +117,8 @@ async function contextFor(context: Context, {kernels, cases}: RunRecord, chosen:
 async function caseOf(into: string, {cases}: RunRecord, name: string): Promise<Case> {
   const record = cases.find((one) => one.name === name)!
   const one = await loadCase(name, join(into, 'cases'))
-  if (one.tree === 'firewall4') throw new InputError(`the bundle is refused: its case '${name}' is of the tree firewall4, which would be rendered outside a sandbox`)
-  const files = [one.reproducer.program, ...(one.kconfig === undefined ? [] : [one.kconfig]), ...one.livepatches.map(({source}) => source)]
+  const optional = [one.kconfig, one.firewall4?.router].filter((path) => path !== undefined)
+  const files = [one.reproducer.program, ...optional, ...one.livepatches.map(({source}) => source)]
   const outside = files.find((path) => !path.startsWith(`${one.directory}/`))
   if (outside !== undefined) throw new InputError(`the bundle is refused: its case '${name}' names ${outside}, a file of this machine`)
   const unknown = Object.keys(record.parameters).find((parameter) => !(parameter in one.reproducer.parameters))
@@ -139,6 +148,26 @@ async function targetsOf(context: Context, run: RunRecord, chosen: Chosen, cases
   return {targets, kernels}
 }
 
+/** What renders the rulesets of cases of firewall4, of which --source and --base then speak, and the options without it. */
+async function firewall4For(context: Context, {firewall4: theirs}: RunRecord, cases: readonly Case[], options: ReproduceOptions): Promise<{options: ReproduceOptions; firewall4?: Firewall4}> {
+  const {source: from, base, ucode, ...others} = options
+  const one = cases.find(({tree}) => tree === 'firewall4')
+  if (!one) return {options}
+  if (!theirs) throw new InputError(`the bundle is refused: its case '${one.name}' is of the tree firewall4, and its manifest does not say which`)
+  if (from === undefined) {
+    const where = theirs.origin.url ?? FIREWALL4_PAGE
+    throw new InputError(`${one.name} needs a tree of firewall4, ${wordsOf(theirs.origin)} (git tree ${theirs.tree}): name a clone or a git URL that has it with --source (${where}), and ucode with --ucode`)
+  }
+  // A tarball is one revision; of a repository the author's is meant.
+  const isRepository = isRemote(from) || ((await stat(from).catch(() => undefined))?.isDirectory() ?? false)
+  const source = await sourceTree(context, {tree: 'firewall4', from, base: base ?? (isRepository ? theirs.origin.git : undefined), refresh: others.refresh})
+  return {options: others, firewall4: {source, ucode: await findUcode(context, ucode)}}
+}
+
+function wordsOf(origin: Record<string, string>): string {
+  return Object.entries(origin).map(([name, value]) => `${name} ${value}`).join(', ')
+}
+
 /** Our kernel for one of the author's: the same where this machine's archive has it. */
 async function kernelFor(context: Context, record: KernelRecord, one: Case, options: ReproduceOptions): Promise<Kernel> {
   if (record.kind === 'packaged') return await packagedFor(context, record, options.refresh)
@@ -160,8 +189,7 @@ async function packagedFor(context: Context, {version, line}: KernelRecord, refr
 
 async function builtFor(context: Context, {line, label, tree, origin, debug}: KernelRecord, one: Case, {source: from, base, idle = false, refresh}: ReproduceOptions): Promise<Kernel> {
   if (from === undefined && !(`linux-source-${line}` in origin)) {
-    const words = Object.entries(origin).map(([name, value]) => `${name} ${value}`).join(', ')
-    throw new InputError(`${label} was built from a source of the author's own (${words}; git tree ${tree}): name a clone that has it with --source DIR --base COMMIT`)
+    throw new InputError(`${label} was built from a source of the author's own (${wordsOf(origin)}; git tree ${tree}): name a clone that has it with --source DIR --base COMMIT`)
   }
   const source = await sourceTree(context, from === undefined ? {tree: 'linux', line, refresh} : {tree: 'linux', from, base, refresh})
   return await builtKernel(context, source, {debug, idle, fragment: one.kconfig})

@@ -49,7 +49,7 @@ function differencesText(differences: readonly Difference[]): string {
 
 function cellRow({case: name, kernel, variant, candidate, verdict, state}: CellAgreement): string[] {
   const kernels = kernel.ours === '' || kernel.ours === kernel.theirs ? kernel.theirs : `${kernel.theirs} (${kernel.ours})`
-  return [name, kernels, variant, candidate ?? '', verdict.theirs, verdict.ours ?? '-', state === 'left-out' ? 'left out' : state]
+  return [name, kernels, variant, candidate ?? '', verdict.theirs ?? '-', verdict.ours ?? '-', state.replace('-', ' ')]
 }
 
 function explain({case: name, variant, candidate, tests, reasons}: CellAgreement): string {
@@ -63,7 +63,7 @@ function testText({name, theirs, ours, observed}: TestDifference): string {
 }
 
 function conclusion(exit: number, cells: readonly CellAgreement[]): string {
-  const ran = cells.filter(({state}) => state !== 'left-out')
+  const ran = cells.filter(({state}) => state !== 'left-out' && state !== 'not-claimed')
   const same = ran.filter(({state}) => state === 'same').length
   const words = `${same} of ${ran.length} cells are the author's, by verdict and by test`
   if (exit === EXIT.ok) return `reproduced here: ${words}`

@@ -9,6 +9,7 @@ import {CouldNotRun, InputError, systemCode} from '../lib/errors.js'
 import {sha256File} from '../lib/hash.js'
 import {projectPath} from '../lib/project.js'
 import {guestRoot, rootFromTar} from '../machine/root.js'
+import {type Firewall4} from '../ruleset/firewall4.js'
 import {copyCase} from './casecopy.js'
 import {type Comparison, type CompareInput, type Target} from './compare.js'
 
@@ -37,6 +38,17 @@ const kernelSchema = z.strictObject({
   debug: z.array(z.enum(['kasan', 'lockdep', 'kmemleak'])),
 })
 
+/** What rendered the rulesets of cases of firewall4; neither is kept in a run. */
+const firewall4Schema = z.strictObject({
+  version: z.string(),
+  commit: z.string(),
+  /** What git calls the tree. */
+  tree: z.string(),
+  origin: words,
+  /** SHA-256 of what ucode maps, by file name. */
+  ucode: words,
+})
+
 /** inputs/run.json: what a comparison was made with. */
 export const runSchema = z.strictObject({
   schema: z.literal(1),
@@ -47,6 +59,9 @@ export const runSchema = z.strictObject({
   accelerator: z.enum(['kvm', 'tcg']),
   tools: z.array(z.string()),
   repeats: z.number().int().min(1).max(1000),
+  /** Whether probes were recorded, of the cases that have some. */
+  traced: z.boolean(),
+  firewall4: firewall4Schema.nullable(),
   /** Whether the guest's root was the user's own (--root), which no other machine has. */
   ownRoot: z.boolean(),
   cases: z.array(z.strictObject({name: caseName, title: z.string(), parameters: words, livepatches: z.array(name), candidates: z.array(name)})),
@@ -80,7 +95,7 @@ export async function recordInputs(folder: string, targets: readonly Target[]): 
 /** Writes down how a run was made, with what is known only after it: the kernels' configurations and the guest's packages. */
 export async function recordRun(context: Context, input: CompareInput, about: RunAbout, {pairs}: Comparison): Promise<RunRecord> {
   const inputs = join(input.folder, INPUTS)
-  const {targets, repeats, rootTar} = input
+  const {targets, repeats, rootTar, trace, firewall4} = input
   const ran = targets.filter(({one, kernel}) => pairs.some((pair) => pair.case === one.name && pair.kernel === kernel.label && pair.sessions.length > 0))
   for (const {kernel} of ran) await unlessLost(context, async () => await keepConfig(context, kernel, join(inputs, 'kernels')))
   for (const {one} of ran) await unlessLost(context, async () => await keepPackages(context, one, rootTar, join(inputs, 'packages')))
@@ -88,6 +103,8 @@ export async function recordRun(context: Context, input: CompareInput, about: Ru
   const kernels = new Map(targets.map(({kernel}) => [kernel.label, kernel]))
   const record: RunRecord = {
     ...{schema: 1, ...about, repeats, ownRoot: rootTar !== undefined},
+    traced: trace && targets.some(({one}) => one.probes.length > 0),
+    firewall4: firewall4 ? firewall4Record(firewall4) : null,
     cases: [...cases.values()].map(({name, title, reproducer, livepatches, candidates}) => ({
       ...{name, title, parameters: reproducer.parameters},
       livepatches: livepatches.map((one) => one.name),
@@ -107,6 +124,10 @@ function kernelRecord(kernel: Kernel): KernelRecord {
   if (isBuilt(kernel)) return {...common, version: kernel.source.version, kind: 'built', tree: kernel.source.treeHash, debug: [...(kernel.options.debug ?? [])]}
   const [, packaged] = /^debian (.*)$/.exec(label) ?? []
   return {...common, version: packaged ?? release, kind: packaged === undefined ? 'given' : 'packaged', tree: null, debug: []}
+}
+
+function firewall4Record({source: {version, commit, treeHash, origin}, ucode}: Firewall4): RunRecord['firewall4'] {
+  return {version, commit, tree: treeHash, origin, ucode: Object.fromEntries(Object.entries(ucode.files).map(([path, sum]) => [basename(path), sum]))}
 }
 
 async function keepConfig(context: Context, kernel: Kernel, folder: string): Promise<void> {

@@ -1,5 +1,5 @@
 import {describe, expect, it} from 'vitest'
-import {type CellAgreement, compareCells, differencesOf, exitOf} from '../../src/bundle/agree.js'
+import {type CellAgreement, compareCells, differencesOf, exitOf, madeDifferences} from '../../src/bundle/agree.js'
 import {type Claim} from '../../src/bundle/manifest.js'
 import {reproductionJson, reproductionText} from '../../src/report/reproduction.js'
 import {type Result} from '../../src/run/results.js'
@@ -10,8 +10,11 @@ import {FIXED, resultWith} from '../support/results.js'
 const SAME = new Map([['debian 6.12.90', 'debian 6.12.90']])
 const claims = (results: readonly Result[]) => results as readonly unknown[] as Claim[]
 
-function states(theirs: readonly Result[], ours: readonly Result[], kernels = SAME): string[] {
-  return compareCells(claims(theirs), ours, kernels).map(({state}) => state)
+/** What was to be run: all of it. */
+const CHOSEN = RUN.targets
+
+function states(theirs: readonly Result[], ours: readonly Result[], kernels = SAME, chosen = CHOSEN): string[] {
+  return compareCells(claims(theirs), ours, kernels, chosen).map(({state}) => state)
 }
 
 const changed = (index: number, more: Partial<Result>): Result[] => FIXED.map((one, at) => (at === index ? {...one, ...more} : one))
@@ -22,13 +25,13 @@ describe('cells', () => {
   })
 
   it('differ by verdict', () => {
-    const [, cell] = compareCells(claims(FIXED), changed(1, {verdict: 'not-fixed', reasons: ['it still shows']}), SAME)
+    const [, cell] = compareCells(claims(FIXED), changed(1, {verdict: 'not-fixed', reasons: ['it still shows']}), SAME, CHOSEN)
     expect(cell).toMatchObject({state: 'differs', verdict: {theirs: 'fixed', ours: 'not-fixed'}, tests: [], reasons: ['it still shows']})
   })
 
   it('differ by a test, whatever the verdict', () => {
     const tests = FIXED[1]!.tests.map((test) => (test.name === 'unjoined' ? {...test, variant: 'failed' as const, observed: {base: '', variant: 'no copy'}} : test))
-    const [, cell] = compareCells(claims(FIXED), changed(1, {tests}), SAME)
+    const [, cell] = compareCells(claims(FIXED), changed(1, {tests}), SAME, CHOSEN)
     expect(cell).toMatchObject({state: 'differs', tests: [{name: 'unjoined', theirs: 'passed', ours: 'failed', observed: {ours: 'no copy'}}]})
   })
 
@@ -36,7 +39,7 @@ describe('cells', () => {
     const fewer = changed(0, {tests: FIXED[0]!.tests.slice(1)})
     expect(states(FIXED, fewer)).toEqual(['differs', 'same', 'same'])
     expect(states(fewer, FIXED)).toEqual(['differs', 'same', 'same'])
-    expect(compareCells(claims(FIXED), fewer, SAME)[0]!.tests).toMatchObject([{name: 'one-copy', theirs: 'failed', ours: 'missing'}])
+    expect(compareCells(claims(FIXED), fewer, SAME, CHOSEN)[0]!.tests).toMatchObject([{name: 'one-copy', theirs: 'failed', ours: 'missing'}])
   })
 
   it('differ by a selftest', () => {
@@ -60,8 +63,27 @@ describe('cells', () => {
 
   it('are found on the kernel that stands for the author\'s', () => {
     const ours = FIXED.map((one) => ({...one, kernel: 'debian 6.12.95'}))
-    expect(states(FIXED, ours)).toEqual(['left-out', 'left-out', 'left-out'])
     expect(states(FIXED, ours, new Map([['debian 6.12.90', 'debian 6.12.95']]))).toEqual(['same', 'same', 'same'])
+  })
+})
+
+describe('cells of one side only', () => {
+  const OTHER = [{case: 'another', kernel: 'debian 6.12.90', variants: ['base' as const]}]
+
+  it('are left out where nothing of them was to be run', () => {
+    expect(states(FIXED, FIXED.slice(0, 1), SAME, OTHER)).toEqual(['same', 'left-out', 'left-out'])
+  })
+
+  it('are not reproduced where the run should have had them', () => {
+    expect(states(FIXED, FIXED.slice(0, 1))).toEqual(['same', 'differs', 'differs'])
+    expect(compareCells(claims(FIXED), FIXED.slice(0, 1), SAME, CHOSEN)[1]).toMatchObject({verdict: {theirs: 'fixed', ours: null}, reasons: ['the run that the bundle describes has no such cell']})
+  })
+
+  it('are shown where the author claims nothing', () => {
+    expect(states(FIXED.slice(0, 1), FIXED)).toEqual(['same', 'not-claimed', 'not-claimed'])
+    const ours = FIXED.map((one) => ({...one, kernel: 'debian 6.12.95'}))
+    const [, cell] = compareCells(claims(FIXED.slice(0, 1)), ours, new Map([['debian 6.12.90', 'debian 6.12.95']]), CHOSEN)
+    expect(cell).toMatchObject({kernel: {theirs: 'debian 6.12.90', ours: 'debian 6.12.95'}, verdict: {theirs: null, ours: 'fixed'}})
   })
 })
 
@@ -72,11 +94,14 @@ describe('the exit code', () => {
     expect(exit('same', 'differs', 'could-not-run')).toBe(1)
     expect(exit('same', 'could-not-run')).toBe(69)
     expect(exit('left-out')).toBe(69)
+    expect(exit('same', 'not-claimed')).toBe(0)
+    expect(exit('not-claimed')).toBe(69)
   })
 })
 
 describe('differences', () => {
-  const with_ = (more: Partial<RunRecord>) => differencesOf(RUN, {...RUN, ...more}, SAME)
+  const FIREWALL4 = {version: 'c0ffee', commit: 'c0ffee', tree: 'deca', origin: {git: 'c0ffee'}, ucode: {ucode: 'a'.repeat(64)}}
+  const with_ = (more: Partial<RunRecord>) => differencesOf({...RUN, firewall4: FIREWALL4}, {...RUN, firewall4: FIREWALL4, ...more}, SAME)
   it('are none between equals', () => {
     expect(with_({date: 'another', command: 'another'})).toEqual([])
   })
@@ -89,10 +114,12 @@ describe('differences', () => {
     ['what runs in the guest', {files: {'vm/agent.py': 'b'.repeat(64)}}, 'vm/agent.py: sha256:aaaaaaaaaaaa / sha256:bbbbbbbbbbbb'],
     ['a package of the kernel', {kernels: [{...RUN.kernels[0]!, origin: {image: '6.12.90-2 sha256:00ff'}}]}, 'image: 6.12.90-1 sha256:00ff / 6.12.90-2 sha256:00ff'],
     ['the source tree', {kernels: [{...RUN.kernels[0]!, tree: '7ee'}]}, 'debian 6.12.90: source tree: none / 7ee'],
+    ['a tree of firewall4, and ucode', {firewall4: {...FIREWALL4, tree: '7ee', ucode: {ucode: 'b'.repeat(64)}}}, 'firewall4: tree: c0ffee (deca) / c0ffee (7ee), ucode: ucode: sha256:aaaaaaaaaaaa / sha256:bbbbbbbbbbbb'],
+    ['no firewall4 where none was needed', {firewall4: null}, ''],
     ['the repeats', {repeats: 3}, 'repeats: 1 / 3'],
     ["a root of one's own", {ownRoot: true}, "the guest's root: of packages / of your own"],
   ])('name %s', (_, more, words) => {
-    expect(with_(more).map(({what, theirs, ours}) => `${what}: ${theirs} / ${ours}`)).toEqual([words])
+    expect(with_(more).map(({what, theirs, ours}) => `${what}: ${theirs} / ${ours}`).join(', ')).toBe(words)
   })
 
   it('name the kernel that stands for another, first', () => {
@@ -115,9 +142,26 @@ describe('differences', () => {
   })
 })
 
+describe('what was made', () => {
+  const made = {modules: {'one debian 6.12.90 input': 'a'.repeat(64)}, trees: {'one debian 6.12.90 fix': '7ee'}}
+
+  it('is compared by kernels that stand for each other', () => {
+    const ours = {modules: {'one debian 6.12.95 input': 'b'.repeat(64)}, trees: {'one debian 6.12.95 fix': 'deca'}}
+    expect(madeDifferences(made, ours, new Map([['debian 6.12.90', 'debian 6.12.95']]))).toEqual([
+      {what: 'one debian 6.12.90 input: module', theirs: 'sha256:aaaaaaaaaaaa', ours: 'sha256:bbbbbbbbbbbb'},
+      {what: 'one debian 6.12.90 fix: patched tree', theirs: '7ee', ours: 'deca'},
+    ])
+  })
+
+  it('is not compared where one of the two made nothing', () => {
+    expect(madeDifferences(made, made, SAME)).toEqual([])
+    expect(madeDifferences(made, {modules: {}, trees: {}}, SAME)).toEqual([])
+  })
+})
+
 describe('the report', () => {
   const report = (ours: readonly Result[], more = {}) => {
-    const cells = compareCells(claims(FIXED), ours, SAME)
+    const cells = compareCells(claims(FIXED), ours, SAME, CHOSEN)
     return {exit: exitOf(cells), signer: null, signed: false, differences: [], cells, folder: '/runs/one', accelerator: 'tcg (asked for)', ...more}
   }
 
