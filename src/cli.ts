@@ -6,6 +6,7 @@ import {cacheDirectory} from './lib/cache.js'
 import {type Context} from './lib/context.js'
 import {CouldNotRun, describeSystemError, EXIT, InputError, Interrupted, systemCode} from './lib/errors.js'
 import {projectPath} from './lib/project.js'
+import {shellWords} from './lib/quote.js'
 import {printable} from './lib/text.js'
 import {type ApplyCommandOptions} from './commands/apply.js'
 import {type BuildKernelOptions, type BuildRulesetOptions} from './commands/build.js'
@@ -489,7 +490,7 @@ function withSourceOptions(command: Command): Command {
 }
 
 function commandLine(): string {
-  return ['patchbench', ...process.argv.slice(2)].map((word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`)).join(' ')
+  return shellWords(['patchbench', ...process.argv.slice(2)])
 }
 
 function count(text: string): number {

@@ -1,7 +1,7 @@
 import {readFile} from 'node:fs/promises'
 import {resolve} from 'node:path'
 import {loadCase} from '../case/case.js'
-import {shellWords} from '../host/quote.js'
+import {shellWords} from '../lib/quote.js'
 import {type Kernel} from '../kernel/kernel.js'
 import {type Context} from '../lib/context.js'
 import {CouldNotRun, EXIT, InputError} from '../lib/errors.js'

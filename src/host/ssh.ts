@@ -10,7 +10,7 @@ import {CouldNotRun, InputError, Interrupted} from '../lib/errors.js'
 import {hostPath} from '../lib/hostpath.js'
 import {dyingWithUs, lastLines} from '../lib/process.js'
 import {printable} from '../lib/text.js'
-import {shellWords} from './quote.js'
+import {shellWords} from '../lib/quote.js'
 
 /** A connection to a host: one master ssh that carries every command. */
 export type Host = {

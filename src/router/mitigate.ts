@@ -1,7 +1,7 @@
 import {createTwoFilesPatch} from 'diff'
 import {readFile} from 'node:fs/promises'
 import {copyToHost, readFromHost, removeFolder} from '../host/copy.js'
-import {shellWords} from '../host/quote.js'
+import {shellWords} from '../lib/quote.js'
 import {attempt, type Host, type HostOptions, scriptOnHost} from '../host/ssh.js'
 import {type Context} from '../lib/context.js'
 import {CouldNotRun, InputError} from '../lib/errors.js'

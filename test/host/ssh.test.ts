@@ -4,7 +4,7 @@ import {createServer, type Server} from 'node:net'
 import {tmpdir} from 'node:os'
 import {join} from 'node:path'
 import {describe, expect, it} from 'vitest'
-import {shellWords} from '../../src/host/quote.js'
+import {shellWords} from '../../src/lib/quote.js'
 import {checkName, withHost} from '../../src/host/ssh.js'
 import {contextIn, scratch} from '../support/scratch.js'
 
