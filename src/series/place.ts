@@ -1,5 +1,5 @@
 import {type Hunk} from './diff.js'
-import {nearestPlace} from './nearest.js'
+import {listed, type Marked, nearestPlace} from './nearest.js'
 
 export type HunkState = 'exact' | 'offset' | 'already-applied' | 'conflict'
 
@@ -14,6 +14,8 @@ export type HunkReport = {
   nearest: number | null
   /** What the hunk expects there (-) and the file has (+). */
   difference: string | null
+  /** What alone differs there, where it is nothing that a reader would see. */
+  differs: 'line-ends' | 'whitespace' | null
 }
 
 /** A line of the file; one that a hunk has written is no context of another, as in git apply. */
@@ -22,10 +24,19 @@ type Line = {text: string; written: boolean}
 /** A piece of a file: its lines, and whether it must touch the file's ends. */
 type Piece = {lines: string[]; first: boolean; last: boolean}
 
+/** How lines are compared to find out that they differ in nothing that is seen. */
+const LOOSELY = [
+  {differs: 'line-ends', plain: (line: string) => line.replace(/\r+\n$/, '\n')},
+  {differs: 'whitespace', plain: (line: string) => line.replace(/[^\S\n]+/g, '')},
+] as const
+
 /** Lines with their line ends: a last line without one differs from one with. */
 export function linesOf(text: string): string[] {
   return text.match(/[^\n]*\n|[^\n]+$/g) ?? []
 }
+
+/** Of a hunk that is where it belongs. */
+const NOTHING = {nearest: null, difference: null, differs: null} as const
 
 /** Places the hunks of a file in their order, each in what the earlier ones left. */
 export function placeHunks(text: string, hunks: readonly Hunk[]): {reports: HunkReport[]; text: string} {
@@ -40,14 +51,14 @@ export function placeHunks(text: string, hunks: readonly Hunk[]): {reports: Hunk
     if (at !== undefined) {
       image.splice(at, before.lines.length, ...after.lines.map((line) => ({text: line, written: true})))
       done.push({at, growth: after.lines.length - before.lines.length})
-      return {line: hunk.oldStart, state: at === expected ? 'exact' : 'offset', offset: at - expected, nearest: null, difference: null} as const
+      return {line: hunk.oldStart, state: at === expected ? 'exact' : 'offset', offset: at - expected, ...NOTHING} as const
     }
-    if (find(image, after, expected) !== undefined) return {line: hunk.oldStart, state: 'already-applied', offset: null, nearest: null, difference: null} as const
+    if (find(image, after, expected) !== undefined) return {line: hunk.oldStart, state: 'already-applied', offset: null, ...NOTHING} as const
     lost += after.lines.length - before.lines.length
-    const place = nearestPlace(image.map(({text}) => text), before.lines, expected)
+    const place = placeLoosely(image, before, expected) ?? nearestPlace(image.map(({text}) => text), before.lines, expected)
     // In the file as the user has it, without what the earlier hunks added.
     const added = done.filter(({at}) => at <= (place?.at ?? 0)).reduce((sum, {growth}) => sum + growth, 0)
-    return {line: hunk.oldStart, state: 'conflict', offset: null, nearest: place ? place.at - added + 1 : null, difference: place?.difference ?? null} as const
+    return {line: hunk.oldStart, state: 'conflict', offset: null, nearest: place ? place.at - added + 1 : null, difference: place?.difference ?? null, differs: place?.differs ?? null} as const
   })
   return {reports, text: image.map(({text}) => text).join('')}
 }
@@ -66,6 +77,19 @@ export function sideOf({lines, oldStart}: Hunk, side: '-' | '+'): Piece {
   }
   const last = lines.findLast((line) => !line.startsWith('\\'))
   return {lines: piece, first: oldStart <= 1, last: last !== undefined && /^[-+]/.test(last)}
+}
+
+/** The place of a piece that stands there but for its line ends or whitespace, with the lines that differ in pairs. */
+function placeLoosely(image: readonly Line[], piece: Piece, expected: number): {at: number; difference: string; differs: HunkReport['differs']} | undefined {
+  for (const {differs, plain} of LOOSELY) {
+    const loose = image.map(({text, written}) => ({text: plain(text), written}))
+    const at = find(loose, {...piece, lines: piece.lines.map(plain)}, expected)
+    if (at === undefined) continue
+    const pairs = piece.lines.map((line, index) => [line, image[at + index]!.text] as const)
+    const marked = pairs.flatMap(([line, own]): Marked[] => (line === own ? [[' ', line]] : [['-', line], ['+', own]]))
+    return {at, difference: listed(marked), differs}
+  }
+  return undefined
 }
 
 /** The place nearest to the expected one at which a piece stands. */

@@ -18,7 +18,7 @@ const AFTER = numbered(40, {20: 'changed'})
 describe('a hunk', () => {
   it('fits exactly', () => {
     const {reports, text} = place(BEFORE, AFTER, BEFORE)
-    expect(reports).toEqual([{line: 17, state: 'exact', offset: 0, nearest: null, difference: null}])
+    expect(reports).toEqual([{line: 17, state: 'exact', offset: 0, nearest: null, difference: null, differs: null}])
     expect(text).toBe(AFTER)
   })
 
@@ -27,7 +27,7 @@ describe('a hunk', () => {
     ['further up', -3, linesOf(BEFORE).slice(3).join('')],
   ])('fits %s', (_, offset, file) => {
     const {reports, text} = place(BEFORE, AFTER, file)
-    expect(reports).toEqual([{line: 17, state: 'offset', offset, nearest: null, difference: null}])
+    expect(reports).toEqual([{line: 17, state: 'offset', offset, nearest: null, difference: null, differs: null}])
     expect(text).toBe(file.replace('line 20\n', 'changed\n'))
   })
 
@@ -40,7 +40,7 @@ describe('a hunk', () => {
 
   it('is applied already', () => {
     const {reports, text} = place(BEFORE, AFTER, `moved\n${AFTER}`)
-    expect(reports).toEqual([{line: 17, state: 'already-applied', offset: null, nearest: null, difference: null}])
+    expect(reports).toEqual([{line: 17, state: 'already-applied', offset: null, nearest: null, difference: null, differs: null}])
     expect(text).toBe(`moved\n${AFTER}`)
   })
 
@@ -51,6 +51,7 @@ describe('a hunk', () => {
       {
         ...{line: 17, state: 'conflict', offset: null, nearest: 18},
         difference: ' line 17\n line 18\n line 19\n-line 20\n+something else\n line 21\n-line 22\n+and here\n line 23',
+        differs: null,
       },
     ])
     expect(text).toBe(file)
@@ -62,7 +63,34 @@ describe('a hunk', () => {
   })
 
   it('fits nowhere, and nothing is like it', () => {
-    expect(place(BEFORE, AFTER, 'another\nfile\n').reports).toMatchObject([{state: 'conflict', nearest: null, difference: null}])
+    expect(place(BEFORE, AFTER, 'another\nfile\n').reports).toMatchObject([{state: 'conflict', nearest: null, difference: null, differs: null}])
+  })
+
+  it.each<[string, string, string, 'line-ends' | 'whitespace', string]>([
+    ['line ends', AFTER, `one more\n${BEFORE}`.replaceAll('\n', '\r\n'), 'line-ends', '-line 19\n+line 19\r\n-line 20\n+line 20\r\n'],
+    ['whitespace', AFTER, `one more\n${BEFORE}`.replaceAll('line ', '\tline  '), 'whitespace', '-line 19\n+\tline  19\n-line 20\n+\tline  20\n'],
+    ['whitespace in a line', AFTER, `one more\n${BEFORE}`.replace('line 22', 'line 22 '), 'whitespace', ' line 21\n-line 22\n+line 22 \n line 23'],
+  ])('fits but for %s', (_, after, file, differs, difference) => {
+    const {reports, text} = place(BEFORE, after, file)
+    expect(reports).toMatchObject([{state: 'conflict', offset: null, nearest: 18, differs}])
+    expect(reports[0]!.difference).toContain(difference)
+    expect(text).toBe(file)
+  })
+
+  it.each([
+    ['a word', 20, BEFORE.replaceAll('line ', '\tline ').replace('line 22', 'line 2 2 x')],
+    ['a last line without an end', 40, BEFORE.trimEnd()],
+  ])('does not fit but for whitespace where %s differs', (_, changed, file) => {
+    expect(place(BEFORE, numbered(40, {[changed]: 'changed'}), file).reports).toMatchObject([{state: 'conflict', differs: null}])
+  })
+
+  it('begins at its own blank line, not at the one before', () => {
+    const file = '#include <x.h>\n\nint f(void)\n{\n\tint a;\n\n\tg();\n\th();\n\treturn 1;\n}\n\nint b;\n'
+    const {reports} = place(file, file.replace('h()', 'h(1)'), file.replace('h()', 'i()'))
+    expect(reports).toMatchObject([{state: 'conflict', nearest: 5, difference: ' \tint a;\n \n \tg();\n-\th();\n+\ti();\n \treturn 1;\n }\n '}])
+    const blank = '#include <x.h>\n\nint f(void)\n{\n\n\tg();\n\tx();\n\th();\n\treturn 1;\n\n}\nint c;\n\nint b;\n'
+    const edges = place(blank, blank.replace('h()', 'h(1)'), blank.replace('g()', 'i()')).reports
+    expect(edges).toMatchObject([{state: 'conflict', nearest: 5, difference: ' \n-\tg();\n+\ti();\n \tx();\n \th();\n \treturn 1;\n \n }'}])
   })
 
   it('says the nearest line in the file as it was, without the lines of earlier hunks', () => {

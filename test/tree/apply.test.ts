@@ -48,7 +48,7 @@ describe('a series that applies', () => {
     const folder = await repo.series([{'a.c': numbered(40, {20: 'changed'})}])
     await repo.commit({'a.c': `one more\n${numbered(40)}`})
     const moved = await apply(repo, folder)
-    expect(moved.patches[0]!.files[0]!.hunks).toEqual([{line: 17, state: 'offset', offset: 1, nearest: null, difference: null}])
+    expect(moved.patches[0]!.files[0]!.hunks).toEqual([{line: 17, state: 'offset', offset: 1, nearest: null, difference: null, differs: null}])
     expect(states(moved)).toEqual([['applied', 'offset offset']])
     expect(states(await apply(repo, folder, {base: 'HEAD~1'}))).toEqual([['applied', 'exact exact']])
   })
