@@ -69,11 +69,40 @@ describe('patchbench apply', () => {
     expect(await repo.state()).toEqual(before)
   })
 
+  it('says that whitespace or line ends are all that differs, and where', async () => {
+    const code = 'f\n{\n\tint a;\n\ta = 1;\n\tg(a);\n\th(a);\n\treturn a;\n}\n'
+    const repo = await repository({'a.c': code})
+    const folder = await repo.series([{'a.c': code.replace('g(a)', 'g(a, a)')}], {titles: ['one']})
+    const patch = join(folder, '0001-one.patch')
+    const text = await readFile(patch, 'utf8')
+    await writeFile(patch, text.replace(/^([ +-])\t/gm, '$1        '))
+    const blanks = await apply([folder, '--git', repo.folder])
+    expect(blanks.exitCode).toBe(1)
+    expect(blanks.stdout).toContain("hunk at line 2 would fit at line 2 but for whitespace:\n           - the patch expects  + the file has, shown as by 'cat -A'\n            {$\n           -        int a;$\n           +^Iint a;$\n")
+    expect(blanks.stdout).toMatch(/does not apply: .*\nwhitespace is in the way: take the patch from 'git format-patch'/)
+    await writeFile(patch, text.replace(/^([ +-]\t.*)$/gm, '$1\r'))
+    const ends = await apply([folder, '--git', repo.folder])
+    expect(ends.stdout).toContain('hunk at line 2 would fit at line 2 but for line ends: the patch has CR LF, the file has LF\n')
+    expect(ends.stdout).toContain('git: no three-way merge: the patch does not fit the version that it says it was made from, so it was changed after that')
+  })
+
+  it('has one word for what is in the tree already, and does not call it applied', async () => {
+    const {repo, folder} = await two()
+    await repo.commit({'a.c': numbered(40, {20: 'changed'})})
+    const some = (await apply([folder, '--git', repo.folder])).stdout
+    expect(some).toContain('1/2  is in the tree already: one  (0001-one.patch)\n       a.c: is in the tree already\n         hunk at line 17 is in the tree already\n')
+    expect(some).toMatch(/\napplied, but for 1 of 2, which is in the tree already: tree /)
+    await repo.commit({'b.c': numbered(40, {20: 'changed'})})
+    const all = await apply([folder, '--git', repo.folder, '--in-place'])
+    expect(all.stdout).toMatch(/\nnothing was applied on main, all of it is in the tree already: tree /)
+    expect(all.exitCode).toBe(0)
+  })
+
   it('prints one JSON document with --json, alike for both', async () => {
     const {repo, folder} = await two()
     const good = JSON.parse((await apply([folder, '--git', repo.folder, '--json'])).stdout) as Record<string, unknown>
     const base = await repo.git('rev-parse', 'HEAD')
-    const hunks = [{line: 17, state: 'exact', offset: 0, nearest: null, difference: null}]
+    const hunks = [{line: 17, state: 'exact', offset: 0, nearest: null, difference: null, differs: null}]
     expect(good).toEqual({
       ...{schema: 1, applied: true, where: repo.folder, origin: {git: base}, base, tree: expect.stringMatching(/^[\da-f]{40}$/), commit: expect.stringMatching(/^[\da-f]{40}$/), branch: null, cover: []},
       patches: ['one', 'two'].map((subject, index) => ({

@@ -2,11 +2,12 @@ import {printable} from '../lib/text.js'
 import {type HunkReport} from '../series/place.js'
 import {type Applied, type PatchReport, type PatchState} from '../tree/apply.js'
 import {type FileReport} from '../tree/explain.js'
+import {gitWords, hunkWords, IN_TREE} from '../tree/words.js'
 
 const SAID: Record<PatchState, string> = {
   applied: 'applies',
   merged: 'applies, merged',
-  'already-applied': 'is in the tree already',
+  'already-applied': IN_TREE,
   conflict: 'does not apply',
   'not-tried': 'was not tried',
 }
@@ -25,7 +26,7 @@ export function applyText(result: Applied): string {
 }
 
 function patchLines({subject, state, where, words, files}: PatchReport, number: string): string[] {
-  return [`${number}  ${SAID[state]}: ${subject}  (${where})`, ...files.flatMap(fileLines), ...words.map((line) => `       git: ${line}`)]
+  return [`${number}  ${SAID[state]}: ${subject}  (${where})`, ...files.flatMap(fileLines), ...gitWords(words).map((line) => `       git: ${line}`)]
 }
 
 function fileLines({path, state, renamedTo, hunks}: FileReport): string[] {
@@ -33,27 +34,40 @@ function fileLines({path, state, renamedTo, hunks}: FileReport): string[] {
   if (state === 'exact') return [`       ${path}: fits`]
   const notes: Partial<Record<FileReport['state'], string>> = {
     renamed: `is ${renamedTo} now`,
-    exists: 'is to be made, but is there already',
-    'already-applied': 'is as the patch leaves it already',
+    exists: 'is to be made, but is there with another content',
+    'already-applied': IN_TREE,
   }
   const note = notes[state]
   return [`       ${path}:${note ? ` ${note}` : ''}`, ...hunks.flatMap(hunkLines)]
 }
 
-function hunkLines({line, state, offset, nearest, difference}: HunkReport): string[] {
-  const head = `         hunk at line ${line}`
-  if (state === 'exact') return [`${head} fits`]
-  if (state === 'offset') return [`${head} fits ${Math.abs(offset ?? 0)} ${Math.abs(offset ?? 0) === 1 ? 'line' : 'lines'} further ${(offset ?? 0) > 0 ? 'down' : 'up'}`]
-  if (state === 'already-applied') return [`${head} is applied already`]
-  if (nearest === null) return [`${head} fits nowhere, and nothing in the file is like it`]
-  const shown = difference === null ? [] : ['           - the patch expects  + the file has', ...difference.split('\n').map((one) => `           ${one}`)]
-  return [`${head} fits nowhere; the nearest place is line ${nearest}:`, ...shown]
+function hunkLines(hunk: HunkReport): string[] {
+  const {nearest, difference, differs} = hunk
+  const head = `         ${hunkWords(hunk)}`
+  // Of line ends there is nothing to be seen.
+  if (nearest === null || difference === null || differs === 'line-ends') return [head]
+  const lines = difference.split('\n').map((line) => `           ${differs === 'whitespace' ? visible(line) : line}`)
+  const legend = differs === 'whitespace' ? ", shown as by 'cat -A'" : ''
+  return [`${head}:`, `           - the patch expects  + the file has${legend}`, ...lines]
 }
 
-function ending({applied, tree, commit, branch, patches}: Applied): string {
-  if (!applied) {
-    const failed = patches.findIndex(({state}) => state === 'conflict')
-    return `does not apply: patch ${failed + 1} of ${patches.length} does not; the tree is as it was`
-  }
-  return `applied${branch === null ? '' : ` on ${branch}`}: tree ${tree}, commit ${commit}`
+function visible(line: string): string {
+  return `${line.replaceAll('\t', '^I').replaceAll('\r', '^M')}$`
+}
+
+function ending(result: Applied): string {
+  const {applied, tree, commit, branch, patches} = result
+  const there = patches.filter(({state}) => state === 'already-applied').length
+  const on = branch === null ? '' : ` on ${branch}`
+  const made = `tree ${tree}, commit ${commit}`
+  if (!applied) return refused(result)
+  if (there === patches.length) return `nothing was applied${on}, all of it ${IN_TREE}: ${made}`
+  return `applied${on}${there === 0 ? '' : `, but for ${there} of ${patches.length}, which ${there === 1 ? 'is' : 'are'} in the tree already`}: ${made}`
+}
+
+function refused({patches}: Applied): string {
+  const failed = patches.findIndex(({state}) => state === 'conflict')
+  const isSpoilt = patches[failed]!.files.some(({hunks}) => hunks.some(({differs}) => differs !== null))
+  const advice = isSpoilt ? "\nwhitespace is in the way: take the patch from 'git format-patch' or the list's archive, not from a mail program's copy" : ''
+  return `does not apply: patch ${failed + 1} of ${patches.length} does not; the tree is as it was${advice}`
 }

@@ -2,6 +2,7 @@ import {type Context} from '../lib/context.js'
 import {git} from '../lib/git.js'
 import {type Series} from '../series/series.js'
 import {type Applied, applySeries, type PatchReport} from '../tree/apply.js'
+import {gitWords, hunkWords, IN_TREE, obstacles} from '../tree/words.js'
 import {type Source, sourceTree, type WantedSource} from '../tree/source.js'
 import {type Complaint, notRun, type Row, rowsOf} from './rows.js'
 
@@ -39,16 +40,17 @@ function applyRows({state, where, words, files}: PatchReport, patch: number): Ro
   const complaints: Record<typeof state, Complaint[]> = {
     applied: [],
     merged: [{state: 'warned', place: where, reason: 'applies by a three-way merge only: rebase it'}],
-    'already-applied': [{state: 'failed', place: where, reason: 'is in the tree already'}],
-    conflict: [{state: 'failed', place: firstConflict(files) ?? where, reason: words[0]?.replace(/^error: /, '') ?? 'does not apply'}],
+    'already-applied': [{state: 'failed', place: where, reason: IN_TREE}],
+    conflict: [firstConflict(files) ?? {state: 'failed', place: where, reason: gitWords(words)[0] ?? 'does not apply'}],
   }
   return rowsOf('applies', patch, complaints[state])
 }
 
-function firstConflict(files: PatchReport['files']): string | undefined {
-  const bad = files.find(({state}) => state !== 'exact' && state !== 'offset')
+function firstConflict(files: PatchReport['files']): Complaint | undefined {
+  const bad = files.find((file) => obstacles(file).length > 0)
   const hunk = bad?.hunks.find(({state}) => state === 'conflict')
-  return bad && (hunk ? `${bad.path}:${hunk.nearest ?? hunk.line}` : bad.path)
+  if (bad && hunk) return {state: 'failed', place: `${bad.path}:${hunk.nearest ?? hunk.line}`, reason: hunkWords(hunk)}
+  return bad && {state: 'failed', place: bad.path, reason: obstacles(bad)[0]!}
 }
 
 function baseRow({base}: Stated, {commit, label}: Source): Row {

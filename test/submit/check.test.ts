@@ -51,7 +51,7 @@ it('has nothing against a series that is as it should be, and names what it did 
 
 /** What is wrong with a letter, which row says so, how, and with which words. */
 const BROKEN: [what: string, check: string, state: 'warned' | 'failed', words: RegExp, change: (good: Letter, one: Tree) => Letter | Promise<Letter>][] = [
-  ['a hunk that fits nowhere', 'applies', 'failed', /^net\/a\.c:\d+: .*patch/, (one) => ({...one, diff: one.diff!.replace('line 19', 'another')})],
+  ['a hunk that fits nowhere', 'applies', 'failed', /^net\/a\.c:\d+: hunk at line 17 fits nowhere; the nearest place is line 17$/, (one) => ({...one, diff: one.diff!.replace('line 19', 'another')})],
   ['a bad line', 'checkpatch', 'failed', /^net\/a\.c:20: SPACING: spaces required/, async (one, {repo}) => ({...one, diff: await diffOf(repo, {'net/a.c': numbered(40, {20: 'BAD'}), ...TEST})})],
   ['an odd line', 'checkpatch', 'warned', /^net\/a\.c:20: CAMELCASE: /, async (one, {repo}) => ({...one, diff: await diffOf(repo, {'net/a.c': numbered(40, {20: 'oddName'}), ...TEST})})],
   ['a word of its message', 'checkpatch', 'warned', /^series\.mbox: TYPO_SPELLING: 'teh'/, (one) => ({...one, message: 'It was teh end.\n'})],
