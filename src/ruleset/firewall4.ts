@@ -75,8 +75,9 @@ function settingsOf({firewall4, name}: Case): {router: string; variations: Recor
 }
 
 async function withSeries(context: Context, source: Source, candidate: Candidate): Promise<{commit: string; applied?: NonNullable<Ruleset['applied']>}> {
-  const series = await readSeries(context.signal, [seriesFor(candidate, FIREWALL4_LINE)])
-  const {commit, tree} = await applyWhole(context, series, source, `candidate ${candidate.name}`)
+  const path = seriesFor(candidate, FIREWALL4_LINE)
+  const series = await readSeries(context.signal, [path])
+  const {commit, tree} = await applyWhole(context, series, source, {name: `candidate ${candidate.name}`, path})
   return {commit, applied: {patches: series.patches.map(({title}) => title), series: codeOf(series), tree}}
 }
 

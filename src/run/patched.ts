@@ -27,7 +27,8 @@ export type Patched = {
 export async function patchedWith(context: Context, candidate: Candidate, base: BuiltKernel): Promise<Patched> {
   const {source} = base
   const {name} = candidate
-  const series = await readSeries(context.signal, [seriesFor(candidate, base.line)])
-  const {commit, tree} = await applyWhole(context, series, source, `candidate ${name}`)
+  const path = seriesFor(candidate, base.line)
+  const series = await readSeries(context.signal, [path])
+  const {commit, tree} = await applyWhole(context, series, source, {name: `candidate ${name}`, path})
   return {kernel: patchedKernel(base, name, {commit, tree}), patches: series.patches.map(({title}) => title), series: codeOf(series), tree, commit}
 }

@@ -1,6 +1,7 @@
 import {type Context} from '../lib/context.js'
 import {CouldNotRun} from '../lib/errors.js'
 import {git} from '../lib/git.js'
+import {shellWords} from '../lib/quote.js'
 import {checkLinks, foldersOf} from '../series/links.js'
 import {type Patch, type Series} from '../series/series.js'
 import {amend, NOBODY, ownIdentity} from './am.js'
@@ -9,6 +10,7 @@ import {moveBranch, readyBranch} from './inplace.js'
 import {type Source} from './source.js'
 import {entriesOf, openTree, resolveCommit, type Tree} from './tree.js'
 import {withWorktree} from './worktree.js'
+import {gitWords, obstacles} from './words.js'
 
 /** How long renames are looked for in the history, for a whole series, in ms. */
 const PATIENCE = 10_000
@@ -57,15 +59,22 @@ export async function applySeries(context: Context, series: Series, options: App
 /**
  * Applies all of a series to a source; its commit, and what git calls its tree.
  *
- * @param what how the series is named to the user
- * @throws CouldNotRun when it does not apply, with what git says of the first patch that does not
+ * @param what how the series is named to the user, and where it is
+ * @throws CouldNotRun when it does not apply, with what is in the way of the first patch that does not
  */
-export async function applyWhole(context: Context, series: Series, source: Pick<Source, 'directory' | 'commit' | 'label'>, what: string): Promise<{commit: string; tree: string}> {
+export async function applyWhole(context: Context, series: Series, source: Source, what: {name: string; path: string}): Promise<{commit: string; tree: string}> {
   const {commit, tree, patches} = await applySeries(context, series, {git: source.directory, base: source.commit})
   if (commit !== null && tree !== null) return {commit, tree}
-  const failed = patches.find(({state}) => state === 'conflict')
-  const detail = [`${failed?.subject}: ${failed?.words.join('; ')}`, `'patchbench apply' with this series and source explains every hunk`]
-  throw new CouldNotRun(`${what} does not apply to ${source.label}`, detail.join('\n'))
+  const failed = patches.find(({state}) => state === 'conflict')!
+  const why = [...failed.files.flatMap(obstacles), ...gitWords(failed.words)]
+  const detail = [`${failed.subject} (${failed.where}):`, ...why.map((line) => `  ${line}`), `what differs there is shown by: ${commandFor(source, what.path)}`]
+  throw new CouldNotRun(`${what.name} does not apply to ${source.label}`, detail.join('\n'))
+}
+
+/** The command that explains every hunk, ready to be run. */
+function commandFor({tree, line, directory, commit, origin}: Source, path: string): string {
+  const isPackaged = tree === 'linux' && Object.keys(origin).some((name) => name.startsWith('linux-source'))
+  return shellWords(['patchbench', 'apply', path, ...(isPackaged ? ['--source', line] : ['--git', directory, '--base', commit])])
 }
 
 async function checkAgainst(signal: AbortSignal, tree: Tree, base: string, patches: readonly Patch[], paths: readonly string[]): Promise<void> {

@@ -2,10 +2,11 @@ import {readdirSync} from 'node:fs'
 import {chmod, mkdir, readdir, readFile, rename, symlink, utimes, writeFile} from 'node:fs/promises'
 import {join} from 'node:path'
 import {describe, expect, it} from 'vitest'
-import {applySeries, type ApplyOptions, type Applied} from '../../src/tree/apply.js'
+import {applySeries, type ApplyOptions, applyWhole, type Applied} from '../../src/tree/apply.js'
 import {creation, fileWith, mail, numbered, read, type Repository, repository} from '../support/repository.js'
 import {contextIn, scratch} from '../support/scratch.js'
-import {Interrupted} from '../../src/lib/errors.js'
+import {type CouldNotRun, Interrupted} from '../../src/lib/errors.js'
+import {type Source} from '../../src/tree/source.js'
 import {complaint} from '../support/complaint.js'
 
 async function apply(repo: Repository, series: string, options: Partial<ApplyOptions> = {}): Promise<Applied> {
@@ -183,6 +184,20 @@ describe('a series that does not apply', () => {
     expect(result.patches[1]!.words.join()).toContain('CONFLICT (content): Merge conflict in a.c')
     expect(await repo.state()).toEqual(before)
     expect(await readdir(join(repo.folder, '.git/worktrees')).catch(() => [])).toEqual([])
+  })
+
+  it.each<[string, Partial<Source>, RegExp]>([
+    ['a tree of one\'s own', {origin: {git: 'x'}}, /--git \S+ --base [\da-f]{40}$/],
+    ['the distribution', {origin: {'linux-source-6.12': '1 sha256:00'}}, /--source 6\.12$/],
+  ])('is told where all of it was wanted, on %s, with the command that shows more', async (_, more, command) => {
+    const {repo, folder} = await conflicting()
+    const source = {tree: 'linux', line: '6.12', label: 'linux 6.12.7', directory: repo.folder, commit: await repo.git('rev-parse', 'HEAD'), ...more} as Source
+    const error = await applyWhole(contextIn(await scratch()), await read(folder), source, {name: 'candidate x', path: folder}).catch((error: unknown) => error as CouldNotRun)
+    expect(error).toMatchObject({name: 'CouldNotRun', message: 'candidate x does not apply to linux 6.12.7'})
+    const lines = (error as CouldNotRun).detail.split('\n')
+    expect(lines.slice(0, 3)).toEqual(['change 2 (0002-change-2.patch):', '  a.c: hunk at line 17 fits nowhere; the nearest place is line 17', '  the three-way merge left a conflict in a.c'])
+    expect(lines[3]).toMatch(new RegExp(`^what differs there is shown by: patchbench apply ${folder} ${command.source}`))
+    expect(lines).toHaveLength(4)
   })
 
   it('names files that are missing, and files that are there already', async () => {
