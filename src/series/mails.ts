@@ -58,12 +58,19 @@ export async function readMails(signal: AbortSignal, file: string): Promise<Mail
 
 async function split(signal: AbortSignal, file: string, folder: string): Promise<string[]> {
   const text = await readFile(file)
-  if (text.toString('latin1').trim() === '') return []
+  checkText(text, basename(file))
   const content = join(folder, 'content')
   await writeFile(content, text)
   // CR stays: whether it belongs to the mail or to the code is seen mail by mail.
   await git(folder, ['mailsplit', '-b', '--keep-cr', '-d6', `-o${folder}`, '--', content], {signal, env: alone(folder)})
   return (await readdir(folder)).filter((name) => /^\d+$/.test(name)).sort((a, b) => Number(a) - Number(b))
+}
+
+/** What is no text git would take for a mail without a header or a diff. */
+function checkText(bytes: Buffer, name: string): void {
+  if (bytes.toString('latin1').trim() === '') throw new InputError(`${name} is empty: save the mails of the series to it, or leave it out`)
+  if (bytes[0] === 0x1f && bytes[1] === 0x8b) throw new InputError(`${name} is compressed: 'gunzip' it first`)
+  if (bytes.includes(0)) throw new InputError(`${name} is no text: a series is an mbox, a folder of patches or patch files`)
 }
 
 async function readMail(signal: AbortSignal, folder: string, bytes: Buffer, where: string): Promise<Mail> {

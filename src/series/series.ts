@@ -34,8 +34,17 @@ function isCover({subject, diff}: Mail): boolean {
   return /\[[^\]]*\b0+\/\d+[^\]]*\]/.test(subject) && !/^diff --git /m.test(diff)
 }
 
+/** Of a text without a header git makes a mail of nobody's. */
+function withoutMail({where, diff, raw}: Mail): never {
+  if (/^(?:diff --git |--- \S.*\n\+\+\+ )/m.test(`${diff}\n${raw.toString('latin1')}`)) {
+    throw new InputError(`${where} is a diff without a mail around it, so it has no author and no message: commit it and take the mail from 'git format-patch -1'`)
+  }
+  throw new InputError(`${where} is neither a mail nor a diff: a series is an mbox, a folder of patches or patch files`)
+}
+
 function toPatch(mail: Mail): Patch {
-  const files = parseDiff(mail.diff, mail.where)
+  const isMail = mail.author !== '' || mail.subject !== ''
+  const files = isMail ? parseDiff(mail.diff, mail.where) : withoutMail(mail)
   if (files.length === 0) throw new InputError(`${mail.where}: the mail '${mail.subject}' has no diff: leave it out, only a cover letter '[PATCH 0/N]' may be without one`)
   if (!mail.author) throw new InputError(`${mail.where}: the mail has no author: it needs a 'From: Name <address>' line, as 'git format-patch' writes it`)
   for (const file of files) checkFile(file, mail.where)

@@ -42,7 +42,20 @@ describe('refused, whatever the tree:', () => {
   })
 
   it('a mail without an author', async () => {
-    expect(await complaint(read(await fileWith(creation('x'), 'bare.patch')))).toMatch(/^bare\.patch: the mail has no author/)
+    expect(await complaint(read(await fileWith(`Subject: [PATCH] x\n\nWhy.\n---\n${creation('x')}`)))).toMatch(/^series\.mbox: the mail has no author/)
+  })
+
+  const NO_SERIES = 'a series is an mbox, a folder of patches or patch files'
+  const BARE = "is a diff without a mail around it, so it has no author and no message: commit it and take the mail from 'git format-patch -1'"
+  it.each<[string, string | Buffer, string]>([
+    ['a diff alone', creation('x'), BARE],
+    ['a diff of diff -u', '--- a/x.c\n+++ b/x.c\n@@ -1 +1 @@\n-one\n+two\n', BARE],
+    ['a text', 'Dear reader,\n\nsee below.\n', `is neither a mail nor a diff: ${NO_SERIES}`],
+    ['bytes', Buffer.from([0x7f, 0x45, 0x4c, 0x46, 0, 1, 2, 10, 0xff]), `is no text: ${NO_SERIES}`],
+    ['an archive', Buffer.from([0x1f, 0x8b, 8, 0, 1]), "is compressed: 'gunzip' it first"],
+    ['nothing', ' \n', 'is empty: save the mails of the series to it, or leave it out'],
+  ])('%s that is no mail', async (_, content, sentence) => {
+    expect(await complaint(read(await fileWith(content, 'one.patch')))).toBe(`one.patch ${sentence}`)
   })
 
   it('a mail that goes wrong as a sentence of its own, the second of two', async () => {
@@ -52,7 +65,6 @@ describe('refused, whatever the tree:', () => {
   it('a series of a cover letter alone, of nothing, of no file', async () => {
     const cover = 'From: Ann <ann@example.org>\nSubject: [PATCH 0/3] idea\n\nText.\n'
     expect(await complaint(read(await fileWith(cover)))).toMatch(/^the series .*series\.mbox is empty: no mail in it has a diff$/)
-    expect(await complaint(read(await fileWith('')))).toMatch(/is empty/)
     const folder = await scratch()
     expect(await complaint(read(folder))).toMatch(/is a folder without patches/)
     expect(await complaint(read(join(folder, 'none')))).toMatch(/is not there: name an mbox/)
