@@ -23,7 +23,7 @@ export async function configure(context: Context, build: string, asked: readonly
   })
   if (exitCode !== 0) throw new CouldNotRun('the kernel cannot be configured', lastLines(all, 10))
   const dropped = droppedOptions(asked, await readFile(join(build, '.config'), 'utf8'))
-  if (dropped.length > 0) throw new InputError(await explain(context, build, dropped))
+  if (dropped.length > 0) throw new InputError(await explain(context, build, asked, dropped))
 }
 
 export type Dropped = Asked & {/** What .config has instead; undefined where it has nothing. */ held: string | undefined}
@@ -37,21 +37,34 @@ export function droppedOptions(asked: readonly Asked[], config: string): Dropped
   })
 }
 
-async function explain(context: Context, build: string, dropped: readonly Dropped[]): Promise<string> {
+async function explain(context: Context, build: string, asked: readonly Asked[], dropped: readonly Dropped[]): Promise<string> {
   const relations = await readRelations(context, build, dropped.map(({symbol}) => symbol))
-  return dropped.map((one) => `${one.where}: CONFIG_${one.symbol}=${one.value} was dropped: ${reason(one, relations.get(one.symbol))}`).join('\n')
+  return dropped.map((one) => `${one.where}: CONFIG_${one.symbol}=${one.value} was dropped: ${reason(one, relations.get(one.symbol), asked)}`).join('\n')
 }
 
 /** Why kconfig did not take an option, from what it says of the symbol itself. */
-export function reason({held}: Pick<Dropped, 'held'>, relations: string | undefined): string {
-  if (!relations) return 'this kernel has no such option'
-  const field = (name: string) => new RegExp(`^ *${name}: *(.*)$`, 'm').exec(relations)?.[1]
+export function reason({held}: Pick<Dropped, 'held'>, relations: string | undefined, asked: readonly Asked[] = []): string {
+  if (!relations || !/^Defined at /m.test(relations)) return 'this kernel has no such option'
+  const field = (name: string) => new RegExp(`^ *${name} *: *(.*)$`, 'm').exec(relations)?.[1]
   const selectors = selectedBy(relations)
+  const choice = choiceWords(field('Choice'), field('Holder'), asked)
+  const isVisible = field('Visible') !== 'no'
   // Told by kconfig: in an expression, a [=n] may stand under a `!` or beside a `||`.
   if (held === undefined && field('Dependencies') === 'not met') return `it depends on ${field('Depends on')}`
   if (!field('Prompt')) return `it has no prompt, ${selectors ? `other options select it: ${selectors}` : 'and no option selects it'}`
+  if (held === undefined && choice) return isVisible ? choice : `it depends on ${field('Depends on')}; ${choice}`
   if (held !== undefined && selectors) return `it is ${held}: ${selectors}`
-  return `${held === undefined ? '' : `it is ${held}, and `}kconfig says\n${relations.trim()}`
+  const own = held === undefined ? 'it can be set' : `it is ${held}, and can be set`
+  if (!isVisible) return `${own} only if ${field('Visible if') ?? field('Depends on')}`
+  if (held !== undefined && field('Range')) return `it is ${held}, and has to be within ${field('Range')}`
+  return `${held === undefined ? '' : `it is ${held}, and `}kconfig says\n${relations.slice(relations.indexOf('Symbol: ')).trim()}`
+}
+
+/** Of a choice that another member has, and where that was asked for. */
+function choiceWords(choice: string | undefined, holder: string | undefined, asked: readonly Asked[]): string | undefined {
+  if (choice === undefined || holder === undefined) return undefined
+  const by = asked.find(({symbol, value}) => symbol === holder && value === 'y')
+  return `of the choice '${choice}' only one is set, and that is CONFIG_${holder}${by ? `, which ${by.where} asks for: ask for one of them` : ''}`
 }
 
 function selectedBy(relations: string): string {

@@ -81,12 +81,32 @@ Selects: ARCH_WANT_IPC_PARSE_VERSION [=n] && CLKSRC_I8253 [=n]
 
 `
 
+const HZ_250 = `Dependencies: met
+Visible: yes
+Choice: Timer frequency
+Holder: HZ_1000
+Symbol: HZ_250 [=n]
+Type  : bool
+Defined at kernel/Kconfig.hz:27
+  Prompt: 250 HZ
+  Location:
+    -> Processor type and features
+      -> Timer frequency (<choice> [=n])
+        -> 250 HZ (HZ_250 [=n])
+
+
+`
+
+// Of linux 7.2.
 const PREEMPT_VOLUNTARY = `Dependencies: met
+Visible: no
+Choice: Preemption Model
+Holder: PREEMPT_LAZY
 Symbol: PREEMPT_VOLUNTARY [=n]
 Type  : bool
-Defined at kernel/Kconfig.preempt:32
+Defined at kernel/Kconfig.preempt:38
   Prompt: Voluntary Kernel Preemption (Desktop)
-  Depends on: !ARCH_NO_PREEMPT [=n]
+  Depends on: !ARCH_HAS_PREEMPT_LAZY [=y] && !ARCH_NO_PREEMPT [=n] && !PREEMPT_RT [=n]
   Location:
     -> General setup
       -> Preemption Model (<choice> [=n])
@@ -148,6 +168,7 @@ Selected by [n]:
 `
 
 const LOG_BUF_SHIFT = `Dependencies: met
+Visible: yes
 Symbol: LOG_BUF_SHIFT [=25]
 Type  : integer
 Range : [12 25]
@@ -162,6 +183,7 @@ Defined at init/Kconfig:765
 `
 
 const FUTEX = `Dependencies: met
+Visible: no
 Symbol: FUTEX [=y]
 Type  : bool
 Defined at init/Kconfig:1677
@@ -186,12 +208,15 @@ describe('the reason of a dropped option', () => {
     ['is that nothing selects it now', undefined, ACPI_TABLE_LIB, 'it has no prompt, other options select it: CXL_ACPI [=n] && CXL_BUS [=n] && ACPI [=y] && ACPI_NUMA [=n]'],
     ['is what selects it without a prompt', 'y', ZLIB_INFLATE, 'it has no prompt, other options select it: DECOMPRESS_GZIP [=y]'],
     ['is everything that selects it, and not what does not', 'y', CRC32, 'it is y: ACPI [=y] && ARCH_SUPPORTS_ACPI [=y], TUN [=y] && NETDEVICES [=y] && NET_CORE [=y] && INET [=y]'],
-    ['is kconfig\'s text where another of a choice was taken', undefined, PREEMPT_VOLUNTARY, `kconfig says\n${PREEMPT_VOLUNTARY.trim()}`],
-    ['is kconfig\'s text with the range', '25', LOG_BUF_SHIFT, `it is 25, and kconfig says\n${LOG_BUF_SHIFT.trim()}`],
-    ['is kconfig\'s text with what it is visible for', 'y', FUTEX, `it is y, and kconfig says\n${FUTEX.trim()}`],
+    ['is the choice, and the member that it has', undefined, HZ_250, "of the choice 'Timer frequency' only one is set, and that is CONFIG_HZ_1000, which own.config:2 asks for: ask for one of them"],
+    ['is what a member of a choice depends on', undefined, PREEMPT_VOLUNTARY, "it depends on !ARCH_HAS_PREEMPT_LAZY [=y] && !ARCH_NO_PREEMPT [=n] && !PREEMPT_RT [=n]; of the choice 'Preemption Model' only one is set, and that is CONFIG_PREEMPT_LAZY"],
+    ['is its range', '25', LOG_BUF_SHIFT, 'it is 25, and has to be within [12 25]'],
+    ['is kconfig\'s text where nothing else is known', 'n', HZ_250.replace(/^(?:Choice|Holder).*\n/gm, ''), `it is n, and kconfig says\n${HZ_250.slice(HZ_250.indexOf('Symbol')).trim()}`],
+    ['is what it is visible for', 'y', FUTEX, 'it is y, and can be set only if (!SPARC32 || !SMP [=y]) && EXPERT [=n]'],
+    ['is that there is none, whatever make had to say', undefined, 'make: a warning\n', 'this kernel has no such option'],
     ['is that there is none', undefined, '', 'this kernel has no such option'],
     ['is that there is none, where kconfig was silent', undefined, undefined, 'this kernel has no such option'],
   ])('%s', (_, held, relations, sentence) => {
-    expect(reason({held}, relations)).toBe(sentence)
+    expect(reason({held}, relations, parseFragment('CONFIG_NET=y\nCONFIG_HZ_1000=y\n', 'own.config'))).toBe(sentence)
   })
 })
