@@ -8,7 +8,7 @@ import {type KeptRuleset} from '../ruleset/ruleset.js'
 import {type Comparison, type PairRecord} from '../run/compare.js'
 import {type Result} from '../run/results.js'
 import {type Variant} from '../verdict/verdict.js'
-import {clockText, stacksText, timelineText} from './trace.js'
+import {callersText, stacksText, timelineText, timesText} from './trace.js'
 import {controlsText, symptomText, titleOf} from './symptom.js'
 
 /** What differs in tcpdump's words from run to run: times, MAC addresses, TCP numbers, checksums. */
@@ -150,8 +150,8 @@ function excerpt(text: string): string {
 function traceOf(result: Result) {
   if (!result.trace) return undefined
   const {evidence, notes, probes, stacks, timeline, clock} = result.trace
-  const shown = {stacks: excerpt(stacksText(stacks)), timeline: excerpt(timelineText(timeline)), clock: clock ? clockText(clock) : ''}
-  return {title: titleOf(result), evidence, notes, probes, ...shown}
+  const shown = {stacks: excerpt(stacksText(stacks)), timeline: excerpt(timelineText(timeline)), clock: timesText(clock, timeline)}
+  return {title: titleOf(result), evidence, notes, probes: probes.map((probe) => ({...probe, callers: callersText(stacks, probe.name)})), ...shown}
 }
 
 async function ktapOf(folders: readonly string[], result: Result) {

@@ -45,7 +45,7 @@ const test = z.looseObject({
 
 const trace = z.looseObject({
   notes: z.array(z.string()),
-  stacks: z.array(z.looseObject({probe: z.string(), frames: z.array(z.string()), count: z.number(), folded: z.string()})),
+  stacks: z.array(z.looseObject({probe: z.string(), frames: z.array(z.string()), count: z.number(), caller: z.string().default(''), folded: z.string()})),
   timeline: z.array(z.looseObject({time: z.number(), kind: z.string(), name: z.string(), text: z.string()})),
 })
 

@@ -11,6 +11,8 @@ export type TraceEvent = {
   text: string
   /** The way to it, innermost first, as `function` or `function [module]`; absent where no stack was recorded. */
   stack?: string[]
+  /** Who called the probed function, where that is known. */
+  caller?: string
 }
 
 export const MARK = 'tracing_mark_write'

@@ -6,6 +6,8 @@ export type FoldedStack = {
   /** Outermost first; the last one is the probe's function. */
   frames: string[]
   count: number
+  /** Who called the probed function: what the hits are told apart by. */
+  caller: string
   /** `a;b;c N`, the format of flamegraph.pl. */
   folded: string
 }
@@ -23,19 +25,36 @@ export function foldStacks(events: readonly TraceEvent[], functionOf: ReadonlyMa
     const frames = ownFrames(stack, probed).reverse().map((frame) => frame.replaceAll(';', ':'))
     const path = frames.join(';')
     const key = `${name} ${path}`
-    const known = counts.get(key) ?? {probe: name, frames, count: 0, folded: ''}
+    const known = counts.get(key) ?? {probe: name, frames, count: 0, caller: callerOf(stack, probed), folded: ''}
     known.count += 1
     counts.set(key, {...known, folded: `${path} ${known.count}`})
   }
   return [...counts.values()].sort((a, b) => b.count - a.count)
 }
 
+/** Who called the probed function; empty where the stack ends before. */
+export function callerOf(stack: readonly string[], probed: string): string {
+  const own = ownFrames(stack, probed)
+  return own[isFrameOf(own[0], probed) ? 1 : 0] ?? ''
+}
+
+/** How often each caller led to a probe, the most frequent first. */
+export function callersOf(stacks: readonly Pick<FoldedStack, 'probe' | 'caller' | 'count'>[], probe: string): [caller: string, count: number][] {
+  const counts = new Map<string, number>()
+  for (const {caller, count} of stacks.filter((stack) => stack.probe === probe)) counts.set(caller, (counts.get(caller) ?? 0) + count)
+  return [...counts].sort(([, a], [, b]) => b - a)
+}
+
 /** A stack from the probed function on, or, of a return, from its caller on. */
 function ownFrames(stack: readonly string[], probed: string): string[] {
-  const start = stack.findIndex((frame) => frame === probed || frame.startsWith(`${probed} [`))
+  const start = stack.findIndex((frame) => isFrameOf(frame, probed))
   if (start >= 0) return stack.slice(start)
   const after = stack.findIndex((frame) => !MACHINERY.test(frame))
   return stack.slice(Math.max(after, 0))
+}
+
+function isFrameOf(frame: string | undefined, name: string): boolean {
+  return frame === name || (frame?.startsWith(`${name} [`) ?? false)
 }
 
 /** Whether a stack leads to `inner` through `outer`. */

@@ -56,11 +56,11 @@ function once<T extends Packet & {capture: string}>(packets: readonly T[]): T[] 
   })
 }
 
-function traceEntry({name, time, task, fields, text}: TraceEvent, {ahead}: TraceClock): TimelineEntry {
+function traceEntry({name, time, task, fields, text, caller}: TraceEvent, {ahead}: TraceClock): TimelineEntry {
   const real = time - Math.round(ahead / 1000)
   if (name === MARK) return {time: real, kind: 'test', name: text, text: ''}
   const values = Object.entries(fields).map(([field, value]) => `${field}=${value}`)
-  return {time: real, kind: 'probe', name, text: [...values, `(${task})`].join(' '), fields}
+  return {time: real, kind: 'probe', name, text: [...values, ...(caller ? [`from ${caller}`] : []), `(${task})`].join(' '), fields}
 }
 
 export type ConntrackEvent = {/** When conntrack(8) read it, in us since the epoch: later than it happened. */ time: number; source: string; text: string}

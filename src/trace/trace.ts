@@ -1,7 +1,7 @@
 import {z} from 'zod'
 import {printable} from '../lib/text.js'
 import {type TraceEvent} from './events.js'
-import {type FoldedStack, foldStacks} from './stacks.js'
+import {callerOf, type FoldedStack, foldStacks} from './stacks.js'
 import {clockOf, type ConntrackEvent, timeline, type TimelineEntry, type TraceClock} from './timeline.js'
 import {type Packet} from './packets.js'
 
@@ -86,13 +86,14 @@ export function traceOf({about, events, packets, conntrack, optional}: TraceInpu
     return [{name, function: on, return: probe.return, event, hits: events.filter((one) => one.name === name).length}]
   })
   const clock = about.clock && clockOf(about.clock.name, about.clock.before, about.clock.after ?? about.clock.before)
-  const whole = clock ? timeline(events, clock, packets, conntrack) : []
+  const called = events.map((event) => (event.stack && functions.has(event.name) ? {...event, caller: callerOf(event.stack, functions.get(event.name)!)} : event))
+  const whole = clock ? timeline(called, clock, packets, conntrack) : []
   const waiting = about.probes.filter(({waits}) => waits).map(({name}) => name)
   const silent = probes.filter(({name, hits}) => hits === 0 && !waiting.includes(name)).map(({name, function: on}) => `the probe ${name} never fired: nothing called ${on} itself (the compiler may have put its code into its callers), or the filter left all out`)
   const notes = [...notesOf(about, optional), ...silent]
   if (whole.length > ENTRIES) notes.push(`the timeline has ${whole.length} entries; the first ${ENTRIES} are here, the others in the evidence`)
   const entries = whole.slice(0, ENTRIES).map((entry) => ({...entry, name: printable(entry.name), text: printable(entry.text)}))
-  const stacks = foldStacks(events, functions).map((stack) => ({...stack, folded: printable(stack.folded), frames: stack.frames.map(printable)}))
+  const stacks = foldStacks(events, functions).map((stack) => ({...stack, folded: printable(stack.folded), frames: stack.frames.map(printable), caller: printable(stack.caller)}))
   return {notes, clock, probes, stacks, timeline: entries}
 }
 

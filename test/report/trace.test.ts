@@ -1,7 +1,7 @@
 import {describe, expect, it} from 'vitest'
 import {comparisonMarkdown} from '../../src/report/markdown.js'
 import {comparisonTable} from '../../src/report/table.js'
-import {clockText, stacksText, timelineText} from '../../src/report/trace.js'
+import {clockText, stacksText, timelineText, timesText} from '../../src/report/trace.js'
 import {type Trace} from '../../src/trace/trace.js'
 import {FIXED, RECORD} from '../support/results.js'
 import {recordedTrace} from '../trace/recorded.js'
@@ -16,10 +16,10 @@ describe('a trace in a report', () => {
     expect(text.match(/^### Trace: .*$/gm)).toEqual(['### Trace: base', '### Trace: livepatched, input'])
     expect(text).toContain('(`base-traced/base`)')
     expect(text).toContain('- the probe no_argument was not installed: nf_ct_delete: Invalid register name')
-    expect(text).toContain('| destroyed | nf_ct_delete | 2 |\n| kept | return of nf_nat_inet_fn | 6 |')
+    expect(text).toContain('| destroyed | nf_ct_delete | 2 | nf_nat_inet_fn [nf_nat] 1, nf_ct_iterate_cleanup [nf_conntrack] 1 |\n| kept | return of nf_nat_inet_fn | 6 |  |')
     expect(text).toMatch(/^entry_\S+;.*nf_nat_inet_fn \[nf_nat\];nf_ct_delete \[nf_conntrack\] 1$/m)
-    expect(text).toMatch(/^ +\d\.\d{6} {2}probe {6}destroyed {4}source=\{10,0,0,2\} mark=0 \(python3-149\)$/m)
-    expect(text).toContain('(trace clock tai, exact to the microsecond)')
+    expect(text).toMatch(/^ +\d\.\d{6} {2}probe {6}destroyed {4}source=\{10,0,0,2\} mark=0 from nf_nat_inet_fn \[nf_nat\] \(python3-149\)$/m)
+    expect(text).toContain('(trace clock tai, exact to the microsecond; conntrack(8) stamps an event when it reads it,')
     expect(text).not.toMatch(/\[object Object\]|undefined/)
   })
 
@@ -29,7 +29,7 @@ describe('a trace in a report', () => {
 
   it('cannot end the block that it is quoted in', async () => {
     const timeline = [{time: 0, kind: 'test' as const, name: '```\n# all is well', text: ''}]
-    const stacks = [{probe: 'p', frames: ['```'], count: 1, folded: '``` 1'}]
+    const stacks = [{probe: 'p', frames: ['```'], count: 1, caller: '```', folded: '``` 1'}]
     const text = await comparisonMarkdown({results: [{...FIXED[0]!, trace: {...TRACE, timeline, stacks}}], pairs: [RECORD], leftOut: []}, FACTS)
     expect(text.match(/^```/gm)).toHaveLength(4)
   })
@@ -53,9 +53,11 @@ describe('a trace on a terminal', () => {
 })
 
 describe('the texts', () => {
-  it('name the probe of each stack', () => {
-    const stack = {probe: 'a', frames: [], count: 1}
-    expect(stacksText([{...stack, folded: 'f;g 2'}, {...stack, probe: 'b', folded: 'f;h 1'}, {...stack, folded: 'g 1'}])).toBe('a:\nf;g 2\ng 1\nb:\nf;h 1')
+  it('name the probe of each stack, and who called', () => {
+    const stack = {probe: 'a', frames: [], count: 1, caller: ''}
+    const called = {...stack, caller: 'f'}
+    const stacks = [{...called, count: 2, folded: 'e;f;g 2'}, {...stack, probe: 'b', folded: 'h 1'}, {...stack, folded: 'g 1'}, {...called, folded: 'f;g 1'}]
+    expect(stacksText(stacks)).toBe('a from f, 3:\ne;f;g 2\nf;g 1\na:\ng 1\nb:\nh 1')
   })
 
   it('count time from the first entry, and leave out what a frame says of its link', () => {
@@ -66,7 +68,10 @@ describe('the texts', () => {
     expect(timelineText([])).toBe('')
   })
 
-  it('say how exact the clock is', () => {
+  it('say how exact the clock is, and that conntrack comes late where there are events of it', () => {
+    const packet = {time: 0, kind: 'packet' as const, name: 'wire', text: ''}
+    expect(timesText(null, [packet])).toBe('')
+    expect(timesText(null, [packet, {...packet, kind: 'conntrack'}])).toMatch(/^conntrack\(8\) stamps/)
     expect(clockText({name: 'mono', ahead: -70_000, uncertainty: 1900})).toBe('trace clock mono, off by 2 us at the most')
   })
 })

@@ -63,8 +63,8 @@ export async function richRun(): Promise<string> {
   const trace = {
     notes: [`a note ${HOSTILE}`],
     stacks: [
-      {probe: 'forward', frames: ['ip_rcv', 'ip_mr_input', 'ip_mr_forward'], count: 3, folded: 'ip_rcv;ip_mr_input;ip_mr_forward 3'},
-      {probe: 'forward', frames: ['ip_rcv', HOSTILE, 'ip_mr_forward'], count: 1, folded: `ip_rcv;${HOSTILE};ip_mr_forward 1`},
+      {probe: 'forward', frames: ['ip_rcv', 'ip_mr_input', 'ip_mr_forward'], count: 3, caller: 'ip_mr_input', folded: 'ip_rcv;ip_mr_input;ip_mr_forward 3'},
+      {probe: 'forward', frames: ['ip_rcv', HOSTILE, 'ip_mr_forward'], count: 1, caller: HOSTILE, folded: `ip_rcv;${HOSTILE};ip_mr_forward 1`},
     ],
     timeline: [{time: 1_000_000, kind: 'probe', name: 'forward', text: HOSTILE}, {time: 1_000_250, kind: 'packet', name: 'symptom', text: 'ttl 4'}],
   }

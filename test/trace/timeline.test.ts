@@ -26,12 +26,12 @@ describe('a recorded timeline', () => {
 describe('a timeline', () => {
   it('is in order, on the clock of the packets', () => {
     const clock = {name: 'mono', ahead: -5_000_000, uncertainty: 0}
-    const entries = timeline([event('late', 3000), event('tracing_mark_write', 1000, 'ok 1 a')], clock, [{time: 7000, capture: 'wire', text: 'a > b'}], [{time: 6500, source: 'router', text: '[NEW]'}])
+    const entries = timeline([{...event('late', 3000), caller: 'f [m]'}, event('tracing_mark_write', 1000, 'ok 1 a')], clock, [{time: 7000, capture: 'wire', text: 'a > b'}], [{time: 6500, source: 'router', text: '[NEW]'}])
     expect(entries).toEqual([
       {time: 6000, kind: 'test', name: 'ok 1 a', text: ''},
       {time: 6500, kind: 'conntrack', name: 'router', text: '[NEW]'},
       {time: 7000, kind: 'packet', name: 'wire', text: 'a > b'},
-      {time: 8000, kind: 'probe', name: 'late', text: 'mark=7 (a-1)', fields: {mark: '7'}},
+      {time: 8000, kind: 'probe', name: 'late', text: 'mark=7 from f [m] (a-1)', fields: {mark: '7'}},
     ])
   })
 })

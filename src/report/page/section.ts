@@ -5,6 +5,7 @@ import {type Result} from '../../run/results.js'
 import {sessionFolders, type SessionFolder} from '../evidence.js'
 import {rulesetDifferences} from '../markdown.js'
 import {controlsText, symptomText, titleOf} from '../symptom.js'
+import {stacksText, timesText} from '../trace.js'
 import {drawCaptures, folderOf} from './captures.js'
 import {type Evidence, takeEvidence} from './evidence.js'
 import {stacksOf} from './stacks.js'
@@ -102,11 +103,11 @@ function traceOf(result: Result, id: string) {
   const lines = trace.timeline.slice(0, ENTRIES).map(({time, kind, name, text}) => `${((time - start) / 1e6).toFixed(6).padStart(11)}  ${kind.padEnd(9)}  ${name}  ${text}`.trimEnd())
   return [
     {
-      ...{id, title: titleOf(result), notes: trace.notes, lines: lines.join('\n'), entries: trace.timeline.length, shown: lines.length},
+      ...{id, title: titleOf(result), notes: trace.notes, lines: lines.join('\n'), entries: trace.timeline.length, shown: lines.length, times: timesText(trace.clock, trace.timeline)},
       stacks: probes.flatMap((probe) => {
         const own = trace.stacks.filter((stack) => stack.probe === probe)
         const drawing = stacksOf(probe, own)
-        return drawing ? [{probe, drawing, folded: own.map(({folded}) => folded).join('\n')}] : []
+        return drawing ? [{probe, drawing, folded: stacksText(own)}] : []
       }),
     },
   ]
