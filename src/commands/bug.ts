@@ -10,7 +10,8 @@ export type BugCommandOptions = {bug: Upstream; case?: string; symptom?: string;
 /** `patchbench report [RUN] --bug openwrt|netfilter`: the report of a bug, with what its maintainers ask for. */
 export async function bugCommand(name: string | undefined, {bug, router, ...options}: BugCommandOptions): Promise<string> {
   const {version} = JSON.parse(await readFile(projectPath('package.json'), 'utf8')) as {version: string}
-  const run = {...(await readRun(name)), version}
+  const stored = await readRun(name)
+  const run = {...stored, version, command: stored.about.command}
   const gathered = router === undefined ? undefined : await readRouterArchive(resolve(router))
   return (await bugReport(run, {...options, upstream: bug, router: gathered})).trimEnd()
 }

@@ -1,13 +1,19 @@
 import Handlebars from 'handlebars'
 import {readdir, readFile, stat} from 'node:fs/promises'
-import {basename, join, relative} from 'node:path'
+import {basename, join} from 'node:path'
+import {choose, type Excerpt, excerpt as packetExcerpt} from '../capture/excerpt.js'
+import {type Judged} from '../capture/judge.js'
 import {InputError} from '../lib/errors.js'
 import {projectPath} from '../lib/project.js'
 import {printable} from '../lib/text.js'
 import {type Comparison, type PairRecord} from '../run/compare.js'
 import {type Result, type TestRow} from '../run/results.js'
+import {type FoldedStack} from '../trace/stacks.js'
 import {type Artefact, counters, framesTo, likewise, macsOf, type Moment, momentOf, offloaded, parseMoments} from './artefacts.js'
-import {controlsText, symptomText} from './symptom.js'
+import {rulesetDifferences} from './markdown.js'
+import {readCapture} from './page/captures.js'
+import {controlsText, symptomText, titleOf} from './symptom.js'
+import {timelineText, timesText} from './trace.js'
 
 /** Where a bug is reported: each has a template of its own. */
 export const UPSTREAMS = {openwrt: 'bug-openwrt.md.hbs', netfilter: 'bug-netfilter.txt.hbs'} as const
@@ -24,11 +30,15 @@ export type BugOptions = {
 }
 
 /** A run as it is in its folder. */
-export type BugRun = Comparison & {folder: string; version: string}
+export type BugRun = Comparison & {folder: string; version: string; /** The command that it was made by. */ command?: string | undefined}
 
 /** Of one listing, in lines; the run's folder has all of it. */
 const MOST_LINES = 120
 const MOST_FRAMES = 4
+/** Of a trace: ways to probes, functions of each, and what was before and after the first of them on the timeline. */
+const MOST_STACKS = 2
+const MOST_CALLERS = 12
+const AROUND = {before: 6, after: 8}
 /** A capture of hours need not be read to its end. */
 const LARGEST = 64 << 20
 
@@ -40,6 +50,7 @@ export async function bugReport(run: BugRun, options: BugOptions): Promise<strin
   const mending = mendingFix(fixes, symptom)
   const evidence = await evidenceOf(base, mending, symptom)
   const {router} = options
+  const rules = await rulesOf(pair, symptom)
   return await render(UPSTREAMS[options.upstream], {
     title: pair.title,
     pair,
@@ -49,10 +60,76 @@ export async function bugReport(run: BugRun, options: BugOptions): Promise<strin
     controls: controlsText(base),
     fixes: fixes.map((result) => ({...result, symptom: fixedText(result, symptom), controls: controlsText(result), reasons: result.reasons})),
     router: router && {system: router.get('system.txt') ?? '', ...release(router.get('system.txt') ?? '')},
-    artefacts: [...tables(evidence, router), ...wire(evidence, symptom, router), counted(evidence, router)],
+    rules: rules !== undefined,
+    offloading: offloads(rules),
+    artefacts: [
+      ...tables(evidence, router, rules),
+      ...(await changes(pair, mending)),
+      ...traced(base, mending),
+      ...(await wire(evidence, symptom, router)),
+      ...(offloads(rules) ? [counted(evidence, router)] : []),
+    ],
     folder: basename(run.folder),
-    command: `patchbench compare ${pair.case}`,
+    command: commandOf(run, pair),
   })
+}
+
+/** The command that the run was made by, for one of its cases, and without what is about the output alone. */
+export function commandOf({command = '', pairs}: Pick<BugRun, 'command' | 'pairs'>, {case: name}: Pick<PairRecord, 'case'>): string {
+  const words = (command.match(/(?:'[^']*'|\\.|[^\s'\\])+/g) ?? []).slice(2)
+  if (!/^\S*patchbench compare( |$)/.test(command)) return `patchbench compare ${name}`
+  const cases = new Set(pairs.map((pair) => pair.case))
+  const silent = /^--(?:output|jobs)$/
+  const kept = words.filter((word, index) => !cases.has(word) && !/^--(?:json$|(?:output|jobs)=)/.test(word) && !silent.test(word) && !silent.test(words[index - 1] ?? ''))
+  return ['patchbench', 'compare', name, ...kept].join(' ')
+}
+
+/** The rules that a case is about, those of base, in the form that the symptom shows with; undefined where it is about a kernel. */
+async function rulesOf({rulesets}: PairRecord, {name}: TestRow): Promise<Kept['rulesets'] | undefined> {
+  const base = rulesets?.find((ruleset) => ruleset.name === 'base')
+  if (!base) return undefined
+  // A variation says again what its form says.
+  const forms = Object.keys(base.files).filter((form) => !form.includes('.'))
+  const own = forms.filter((form) => name.split('-').some((part) => part.replace(/\d$/, '') === form))
+  return await Promise.all((own.length > 0 ? own : forms).map(async (form) => ({name: `base.${form}`, text: await readText(base.files[form]!)})))
+}
+
+/** Whether it can be about flow offloading: a ruleset without a flowtable is not. */
+function offloads(rules: Kept['rulesets'] | undefined): boolean {
+  return rules?.some(({text}) => /\bflowtable\b/.test(text)) ?? true
+}
+
+/** What the fix changes of the rules. */
+async function changes({rulesets}: PairRecord, mending: Result | undefined): Promise<Artefact[]> {
+  if (!mending || !rulesets || rulesets.length === 0) return []
+  const found = (await rulesetDifferences(rulesets)).filter(({name, text}) => name === mending.candidate && text.trim() !== '')
+  return found.map(({name, text}) => artefact(`What ${name} changes of the rules`, [{from: 'diff -u of the rulesets', text}]))
+}
+
+/**
+ * The ways to the probes that base alone has, told apart by the caller, and
+ * what happened around the first of them: of a case with probes.
+ */
+function traced({trace}: Result, mending: Result | undefined): Artefact[] {
+  if (!trace || trace.stacks.length === 0) return []
+  // Runs of older versions do not say who called.
+  const key = ({probe, caller, frames}: FoldedStack) => `${probe} ${caller || frames.join(';')}`
+  const healthy = new Set(mending?.trace?.stacks.map(key))
+  const own = trace.stacks.filter((stack) => !healthy.has(key(stack)))
+  const [first] = own
+  const stacks = own.slice(0, MOST_STACKS).map(({probe, caller, count, frames}) => {
+    const calls = [...frames].reverse()
+    const more = calls.length > MOST_CALLERS ? [`... and ${calls.length - MOST_CALLERS} more callers`] : []
+    return {from: `${probe}${caller ? ` from ${caller}` : ''}, ${count} ${count === 1 ? 'time' : 'times'}, innermost first`, text: [...calls.slice(0, MOST_CALLERS), ...more].join('\n')}
+  })
+  const title = mending ? `Kernel stacks that ${titleOf(mending)} has not` : 'Kernel stacks'
+  const at = trace.timeline.findIndex(({kind, name, text}) => kind === 'probe' && name === first?.probe && (first.caller === '' || text.includes(`from ${first.caller} `)))
+  const around = at < 0 ? [] : trace.timeline.slice(Math.max(0, at - AROUND.before), at + AROUND.after)
+  const times = timesText(trace.clock, around)
+  return [
+    artefact(title, stacks, 'what was traced on base was traced with the fix as well'),
+    ...(around.length > 0 ? [artefact('Packets, probes and connection tracking around the first of them', [{from: `s${times ? ` (${times})` : ''}`, text: timelineText(around)}])] : []),
+  ]
 }
 
 function chosenCase(run: BugRun, name: string | undefined): {pair: PairRecord; results: Result[]; base: Result} {
@@ -95,7 +172,7 @@ function fixedText(result: Result, {name}: TestRow): string {
 }
 
 /** What a variant left: the tables of the moment in question, its captures and its rulesets. */
-type Kept = {label: string; path: string; moment: Moment | undefined; captures: {name: string; text: string}[]; rulesets: {name: string; text: string}[]}
+type Kept = {label: string; folder: string | undefined; moment: Moment | undefined; captures: {name: string; text: string}[]; rulesets: {name: string; text: string}[]}
 type Evidence = {base: Kept; fixed: Kept | undefined}
 
 async function evidenceOf(base: Result, mending: Result | undefined, symptom: TestRow): Promise<Evidence> {
@@ -115,7 +192,7 @@ async function keptBy({evidence, variant, candidate}: Result, symptom: {name: st
   const [tables] = await texts(/^tables\.log$/)
   return {
     label,
-    path: folder === undefined ? '' : relative(evidence, folder),
+    folder,
     moment: tables && momentOf(parseMoments(tables.text), symptom),
     captures: await texts(/^.*symptom.*\.txt$/),
     rulesets: await texts(/\.nft$/),
@@ -139,29 +216,37 @@ async function readText(path: string): Promise<string> {
 
 type Router = ReadonlyMap<string, string> | undefined
 
-/** Seed 000's list: ruleset and flowtables, rules, routes, neighbours, conntrack. */
-function tables({base}: Evidence, router: Router): Artefact[] {
+/** Seed 000's list: ruleset and flowtables, rules, routes, neighbours, conntrack; of offloading where it can be about that. */
+function tables({base}: Evidence, router: Router, rules: Kept['rulesets'] | undefined): Artefact[] {
   const shown = (...commands: RegExp[]) =>
     [...(base.moment?.tables ?? [])].filter(([command]) => commands.some((one) => one.test(command))).map(([command, text]) => ({from: `${command}, in the machine`, text}))
   const gathered = (...files: string[]) => files.flatMap((file) => (router?.get(file)?.trim() ? [{from: `${file}, from the router`, text: router.get(file)!}] : []))
   const rulesets = base.rulesets.map(({name, text}) => ({from: `${name}, in the machine`, text}))
   const listing = shown(/^nft list/)
+  const loaded = (rules ?? []).map(({name, text}) => ({from: `${name}, as it was loaded in the machine`, text}))
+  const seen = [listing, rulesets.slice(0, 1), loaded].find((some) => some.length > 0) ?? []
+  const offloading = offloads(rules) || router !== undefined
   return [
-    artefact('Ruleset and flowtable', [...gathered('nft/ruleset.txt', 'nft/flowtables.txt'), ...(listing.length > 0 ? listing : rulesets.slice(0, 1))]),
+    artefact(offloading ? 'Ruleset and flowtable' : 'Ruleset', [...gathered('nft/ruleset.txt', 'nft/flowtables.txt'), ...seen]),
     artefact('Policy rules (ip rule)', [...gathered('ip/rules4.txt', 'ip/rules6.txt'), ...shown(/^ip (-[46] )?rule/)]),
     artefact('Routes of all tables', [...gathered('ip/routes4.txt', 'ip/routes6.txt'), ...shown(/^ip (-[46] )?route/)]),
     artefact('Neighbours', [...gathered('ip/neighbours.txt'), ...shown(/^ip .*neigh/)]),
-    artefact('Connections that are offloaded', [
-      ...gathered('conntrack-offloaded.txt'),
-      ...shown(/conntrack/).map(({from, text}) => ({from: `${from}, the lines with OFFLOAD`, text: offloaded(text).join('\n')})),
-    ]),
-    artefact('Hardware offload (ethtool -k, hw-tc-offload)', gathered('ethtool.txt'), 'the machine has veth devices, which have none'),
+    ...(offloading
+      ? [
+          artefact('Connections that are offloaded', [
+            ...gathered('conntrack-offloaded.txt'),
+            ...shown(/conntrack/).map(({from, text}) => ({from: `${from}, the lines with OFFLOAD`, text: offloaded(text).join('\n')})),
+          ]),
+          artefact('Hardware offload (ethtool -k, hw-tc-offload)', gathered('ethtool.txt'), 'the machine has veth devices, which have none'),
+        ]
+      : []),
   ]
 }
 
-/** Frames to the MAC addresses that were seen in the symptom, on base and with a fix. */
-function wire({base, fixed}: Evidence, symptom: TestRow, router: Router): Artefact[] {
+/** Frames to the MAC addresses that were seen in the symptom, on base and with a fix; where it names none, what tells of its captures. */
+async function wire({base, fixed}: Evidence, symptom: TestRow, router: Router): Promise<Artefact[]> {
   const macs = macsOf(symptom.observed.base)
+  if (macs.length === 0) return await tellingPackets({base, fixed}, symptom)
   const flows = offloaded(conntrackOf(base))
   const frames = (kept: Kept, entries: readonly string[]) =>
     kept.captures.flatMap(({name, text}) => {
@@ -174,6 +259,33 @@ function wire({base, fixed}: Evidence, symptom: TestRow, router: Router): Artefa
   // With a fix they need not be offloaded.
   const same = likewise(conntrackOf(fixed), flows)
   return [first, artefact(`On the wire, with ${fixed.label}`, frames(fixed, same), 'its captures have no such frame')]
+}
+
+/** Of each capture of the symptom the packets around the first that goes wrong or refuses, and the same conversation with the fix. */
+async function tellingPackets({base, fixed}: Evidence, symptom: TestRow): Promise<Artefact[]> {
+  const chosen = await Promise.all(
+    base.captures.map(async ({name}) => {
+      const packets = async (kept: Kept) => (kept.folder === undefined ? [] : await readCapture(join(kept.folder, name.replace(/\.txt$/, '.pcap'))))
+      const [before, after] = [await packets(base), fixed ? await packets(fixed) : []]
+      const choice = choose(before)
+      const part = (kept: Kept, all: readonly Judged[]) => ({from: `${name}, ${kept.label}`, text: excerpt(packetLines(packetExcerpt(all, choice)))})
+      return {before: part(base, before), after: fixed ? [part(fixed, after)] : []}
+    }),
+  )
+  const missing = 'the run has no capture of it'
+  const first = artefact(`On the wire, unpatched: ${symptom.observed.base.split('\n')[0] ?? ''}`, chosen.map(({before}) => before), missing)
+  return fixed ? [first, artefact(`On the wire, with ${fixed.label}`, chosen.flatMap(({after}) => after), missing)] : [first]
+}
+
+/** A line a packet: seconds since the first, the addresses, and what it is. */
+function packetLines({packets, before, after}: Excerpt): string {
+  const [first] = packets
+  const lines = packets.map(({time, from, to, ip, text, right}) => {
+    const ends = ip ? `${ip.source} > ${ip.destination}` : `${from} > ${to}`
+    return `${((time - first!.time) / 1e6).toFixed(6).padStart(10)}  ${ends}: ${text}${right === false ? '  <- wrong' : ''}`
+  })
+  const left = [before > 0 ? `${before} before` : '', after > 0 ? `${after} after` : ''].filter(Boolean)
+  return [...lines, ...(left.length > 0 ? [`(${left.join(', ')})`] : [])].join('\n')
 }
 
 function conntrackOf({moment}: Kept): string {

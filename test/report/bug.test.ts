@@ -1,10 +1,11 @@
-import {mkdir, writeFile} from 'node:fs/promises'
+import {cp, mkdir, writeFile} from 'node:fs/promises'
 import {dirname, join} from 'node:path'
 import {create} from 'tar'
 import {describe, expect, it} from 'vitest'
+import {projectPath} from '../../src/lib/project.js'
 import {readRouterArchive} from '../../src/report/archive.js'
 import {type Moment, momentOf, parseMoments} from '../../src/report/artefacts.js'
-import {bugReport, type BugRun} from '../../src/report/bug.js'
+import {bugReport, type BugRun, commandOf} from '../../src/report/bug.js'
 import {type Result, type TestRow} from '../../src/run/results.js'
 import {scratch} from '../support/scratch.js'
 
@@ -115,6 +116,76 @@ it.each([
   [{case: 'nonsense'}, /--case nonsense: the run has wrong-mac/],
 ])('what the run has not is refused: %j', async (options, message) => {
   await expect(bugReport(await aRun(), {upstream: 'openwrt', ...options})).rejects.toThrow(message)
+})
+
+const BY_NAT = {probe: 'destroyed', caller: 'nf_nat_inet_fn [nf_nat]', count: 8, frames: ['ip_output', 'nf_hook_slow', 'nf_nat_inet_fn [nf_nat]', 'nf_ct_delete [nf_conntrack]'], folded: ''}
+const BY_CLEAN_UP = {probe: 'destroyed', caller: 'nf_ct_iterate_cleanup [nf_conntrack]', count: 9, frames: ['cleanup_net', 'nf_ct_iterate_cleanup [nf_conntrack]', 'nf_ct_delete [nf_conntrack]'], folded: ''}
+const entry = (time: number, kind: string, name: string, text: string) => ({time, kind, name, text})
+
+/** A run about rules, traced, with captures that name no MAC address. */
+async function aRunOfRules(): Promise<BugRun> {
+  const run = await aRun()
+  const [base, fixed] = run.results as [Result, Result]
+  const write = async (path: string, text: string) => {
+    await mkdir(dirname(join(run.folder, path)), {recursive: true})
+    await writeFile(join(run.folder, path), text)
+    return join(run.folder, path)
+  }
+  const capture = join(base.evidence, 'base-1/base/symptom-wan1')
+  await cp(projectPath('test/fixtures/captures/vrf-base.pcap'), `${capture}.pcap`)
+  await writeFile(`${capture}.txt`, '')
+  await write('wrong-mac/debian-6.12.117/base-1/base/tables.log', '==== the router\n$ ip -4 rule\n9: from all fwmark 0x30/0xff lookup 30\n$ ip -4 route show table all\ndefault via 192.0.2.2 table 30\n')
+  const rulesets = [
+    {name: 'base', files: {nft: await write('rulesets/base.nft', 'meta mark set 0x36\naccept\n'), iptables: await write('rulesets/base.iptables', 'of another form\n')}},
+    {name: 'guard', files: {nft: await write('rulesets/guard.nft', 'meta mark set 0x36\n'), iptables: await write('rulesets/guard.iptables', 'of another form\n')}},
+  ]
+  const clock = {name: 'tai', ahead: 0, uncertainty: 0}
+  const timeline = [
+    entry(1_000_000, 'probe', 'destroyed', 'mark=48 from nf_ct_iterate_cleanup [nf_conntrack] (kworker-1)'),
+    ...Array.from({length: 9}, (_, index) => entry(1_000_001 + index, 'packet', 'wan1', `packet ${index}`)),
+    entry(1_000_100, 'probe', 'destroyed', 'mark=48 from nf_nat_inet_fn [nf_nat] (python3-1)'),
+    entry(1_000_200, 'conntrack', 'router', '[DESTROY] tcp ESTABLISHED'),
+  ]
+  const trace = (stacks: readonly object[]) => ({evidence: '', notes: [], clock, probes: [], stacks, timeline}) as unknown as NonNullable<Result['trace']>
+  const nft = (one: Result): Result => ({...one, tests: [{...one.tests[0]!, name: 'entry-nft4', observed: {base: '[DESTROY] ESTABLISHED', variant: 'the entry lives'}}, one.tests[2]!]})
+  const results = [{...nft(base), trace: trace([BY_CLEAN_UP, BY_NAT])}, {...nft(fixed), trace: trace([BY_CLEAN_UP])}]
+  return {...run, results, pairs: [{...run.pairs[0]!, rulesets: rulesets as unknown as BugRun['pairs'][0]['rulesets']}]}
+}
+
+describe.each(['openwrt', 'netfilter'] as const)('the report about rules for %s', (upstream) => {
+  it('has the rules, what leads by them, the stack that the fix has not, and the packets that tell', async () => {
+    const text = await bugReport(await aRunOfRules(), {upstream})
+    expect(text).toMatch(/The rules are the cause: the kernel is the same/)
+    expect(text).not.toContain('[BUG]')
+    expect(text).toContain('base.nft, as it was loaded in the machine')
+    expect(text).not.toContain('of another form')
+    expect(text).toMatch(/^ *-accept$/m)
+    expect(text).toContain('9: from all fwmark 0x30/0xff lookup 30')
+    expect(text).toContain('default via 192.0.2.2 table 30')
+    expect(text).toMatch(/destroyed from nf_nat_inet_fn \[nf_nat\], 8 times, innermost first:\s+(```\n)? *nf_ct_delete \[nf_conntrack\]\n *nf_nat_inet_fn \[nf_nat\]\n *nf_hook_slow\n/)
+    expect(text).not.toContain('cleanup_net')
+    expect(text).toMatch(/packet 8\n.*from nf_nat_inet_fn \[nf_nat\] \(python3-1\)\n.*\[DESTROY\] tcp ESTABLISHED/)
+    expect(text).not.toContain('packet 1\n')
+    expect(text).toMatch(/^ *0\.000000 {2}\S+ > \S+: /m)
+    expect(text).not.toMatch(/offloaded|hw-tc-offload|Counters/)
+  })
+
+  it('says that nothing was tried where that is so', async () => {
+    const run = await aRunOfRules()
+    const text = await bugReport({...run, results: run.results.slice(0, 1)}, {upstream})
+    expect(text).toMatch(/the run has base alone/)
+    expect(text).toContain('destroyed from nf_nat_inet_fn')
+  })
+})
+
+it('the command is that of the run, for one case, without what is about its output', () => {
+  const pairs = [{case: 'wrong-mac'}, {case: 'other'}] as BugRun['pairs']
+  const of = (command: string | undefined) => commandOf({command, pairs}, {case: 'wrong-mac'})
+  const options = "--source ../firewall4 --ucode 'a b/ucode' --kernel 6.12 --candidate guard"
+  expect(of(`patchbench compare other wrong-mac ${options} --jobs 1 --json --output /tmp/x`)).toBe(`patchbench compare wrong-mac ${options}`)
+  expect(of('patchbench compare --output=/tmp/x --variant base')).toBe('patchbench compare wrong-mac --variant base')
+  expect(of('patchbench watch wrong-mac')).toBe('patchbench compare wrong-mac')
+  expect(of(undefined)).toBe('patchbench compare wrong-mac')
 })
 
 describe('the moment of a symptom', () => {
