@@ -1,4 +1,5 @@
 import {execa} from 'execa'
+import {existsSync} from 'node:fs'
 import {chmod, mkdir, readdir, readFile, writeFile} from 'node:fs/promises'
 import {join} from 'node:path'
 import {beforeAll, describe, expect, it} from 'vitest'
@@ -246,15 +247,29 @@ describe('an interruption is exit 130:', () => {
   it.each(['SIGINT', 'SIGTERM'] as const)('%s, and nothing is left running', async (signal) => {
     const folder = await scratch()
     const apt = `#!/bin/sh\nsleep 300 &\necho $! $$ >${folder}/pids.new; mv ${folder}/pids.new ${folder}/pids\nwait\n`
-    const {child} = await start(['compare', 'ipmr-loopback', '--kernel', '6.12'], {env: {APT: apt}})
+    const [fresh, empty] = [join(folder, 'fresh'), await scratch()]
+    const output = signal === 'SIGINT' ? fresh : empty
+    const {child} = await start(['compare', 'ipmr-loopback', '--kernel', '6.12', '--output', output], {env: {APT: apt}})
     expect(await until(async () => (await readdir(folder)).includes('pids'), 10_000)).toBe(true)
+    // While it is under way the folder is nobody else's.
+    expect(await refused(['compare', 'ipmr-loopback', '--output', output])).toContain(`--output ${output} is not empty`)
     const pids = (await readFile(join(folder, 'pids'), 'utf8')).trim().split(' ').map(Number)
     child.kill(signal)
     const {exitCode, stdout, stderr} = await child
     expect({exitCode, stdout}).toEqual({exitCode: 130, stdout: ''})
     expect(stderr).toMatch(/^patchbench: interrupted$/m)
     expect(await until(() => !pids.some(alive))).toBe(true)
+    // What was begun is gone: our folder, and what was put into the user's.
+    expect(existsSync(fresh)).toBe(false)
+    expect(await readdir(empty)).toEqual([])
   })
+})
+
+it('a folder for --output that holds something is refused before any work, and stays as it was', async () => {
+  const folder = await scratch()
+  await writeFile(join(folder, 'mine'), 'mine')
+  expect(await refused(['compare', 'ipmr-loopback', '--kernel', '6.12', '--output', folder])).toContain(`--output ${folder} is not empty: name a new folder`)
+  expect(await readdir(folder)).toEqual(['mine'])
 })
 
 describe('cases', () => {

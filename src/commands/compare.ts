@@ -1,12 +1,11 @@
-import {readdir, readFile, rm, rmdir, symlink, writeFile} from 'node:fs/promises'
+import {readFile, writeFile} from 'node:fs/promises'
 import {availableParallelism} from 'node:os'
-import {dirname, join, resolve} from 'node:path'
+import {join, resolve} from 'node:path'
 import {simpleGit} from 'simple-git'
 import {type Case, candidateVariant, caseNames, loadCase} from '../case/case.js'
 import {casesFolder} from '../case/folder.js'
 import {type Context} from '../lib/context.js'
 import {InputError} from '../lib/errors.js'
-import {makeFolder} from '../lib/files.js'
 import {run} from '../lib/process.js'
 import {projectPath, projectRoot} from '../lib/project.js'
 import {chooseAccelerator} from '../machine/accelerator.js'
@@ -15,12 +14,12 @@ import {comparisonJson} from '../report/json.js'
 import {comparisonMarkdown} from '../report/markdown.js'
 import {comparisonTable} from '../report/table.js'
 import {compare, type CompareInput, type Comparison, type Target} from '../run/compare.js'
-import {LATEST, runsFolder} from '../run/folder.js'
-import {INPUTS, recordInputs, recordRun, type RunRecord} from '../run/record.js'
+import {recordInputs, recordRun, type RunRecord} from '../run/record.js'
 import {exitCodeOf} from '../verdict/exit.js'
 import {type Variant} from '../verdict/verdict.js'
 import {chosenFirewall4, type Firewall4Options} from './firewall4.js'
 import {buildBases, chosenTargets, type KernelOptions} from './kernels.js'
+import {inRunFolder, type RunPlace} from './runfolder.js'
 
 export type CompareOptions = KernelOptions & Firewall4Options & {
   cases?: string
@@ -46,23 +45,23 @@ export async function compareCommand(
   command: string,
 ): Promise<{text: string; exit: number; comparison: Comparison}> {
   const chosen = await chosenCases(names, options)
-  const cases = names.length > 0 ? chosen : withoutFirewall4(context, chosen)
-  const {options: others, firewall4} = await chosenFirewall4(context, cases, options)
-  const targets = await targetsFor(context, cases, others)
-  return await compareTargets(context, targets, {...options, ...(firewall4 ? {firewall4} : {})}, command)
+  return await inRunFolder(context, options.output, async (place) => {
+    const cases = names.length > 0 ? chosen : withoutFirewall4(context, chosen)
+    const {options: others, firewall4} = await chosenFirewall4(context, cases, options)
+    const targets = await targetsFor(context, cases, others)
+    return await compareTargets(context, targets, {...options, ...(firewall4 ? {firewall4} : {})}, {...place, command})
+  })
 }
 
 /** How targets are compared, whoever chose them. */
-export type RunOptions = Pick<CompareOptions, 'repeat' | 'jobs' | 'keepGoing' | 'accel' | 'root' | 'output' | 'json' | 'trace'> & Pick<CompareInput, 'firewall4'>
+export type RunOptions = Pick<CompareOptions, 'repeat' | 'jobs' | 'keepGoing' | 'accel' | 'root' | 'json' | 'trace'> & Pick<CompareInput, 'firewall4'>
 
 export type Compared = {text: string; exit: number; comparison: Comparison; folder: string; record: RunRecord; accelerator: string}
 
-/** Compares targets in a folder of their own, and leaves results, reports and what they were made of in it. */
-export async function compareTargets(context: Context, targets: readonly Target[], options: RunOptions, command: string): Promise<Compared> {
+/** Compares targets in a run's folder, and leaves results, reports and what they were made of in it. */
+export async function compareTargets(context: Context, targets: readonly Target[], options: RunOptions, {folder, date, command}: RunPlace & {command: string}): Promise<Compared> {
   await buildBases(context, targets)
   const {accelerator, why} = await chooseAccelerator(context, options.accel, targets[0]!.kernel)
-  const date = new Date()
-  const folder = await runFolder(options.output, date)
   // Asked while the machines run: neither depends on the other.
   const about = Promise.all([ownVersion(), toolVersions(context)])
   about.catch(() => {})
@@ -77,7 +76,8 @@ export async function compareTargets(context: Context, targets: readonly Target[
     ...(options.firewall4 ? {firewall4: options.firewall4} : {}),
     folder,
   }
-  const comparison = await compareIn(context, input)
+  await recordInputs(folder, targets)
+  const comparison = await compare(context, input)
   const exit = exitCodeOf(comparison.results)
   const [version, tools] = await about
   const facts = {folder, date: date.toISOString(), command, accelerator, why, ...version, tools}
@@ -85,23 +85,9 @@ export async function compareTargets(context: Context, targets: readonly Target[
   await writeFile(join(folder, 'results.json'), `${json}\n`)
   await writeFile(join(folder, 'report.md'), await comparisonMarkdown(comparison, facts))
   const record = await recordRun(context, input, {date: facts.date, patchbench: version, command, accelerator, tools}, comparison)
-  if (!options.output) await pointLatest(folder)
   const table = [comparisonTable(comparison.results, useColour()), ...comparison.leftOut.map((one) => `\nleft out: ${one}`)].join('\n')
   const text = options.json ? json : `${table}\n\nunder ${accelerator} (${why}); evidence and report.md are in ${folder}`
   return {text, exit, comparison, folder, record, accelerator: `${accelerator} (${why})`}
-}
-
-/** Runs a comparison in its folder; one that left nothing there leaves no folder. */
-async function compareIn(context: Context, input: CompareInput): Promise<Comparison> {
-  const {folder, targets} = input
-  try {
-    await recordInputs(folder, targets)
-    return await compare(context, input)
-  } catch (error) {
-    if ((await readdir(folder)).every((name) => name === INPUTS)) await rm(join(folder, INPUTS), {recursive: true, force: true})
-    await rmdir(folder).catch(() => {})
-    throw error
-  }
 }
 
 /** Where all cases are meant, those that need a tree of their own are left out, which is said. */
@@ -174,22 +160,6 @@ export function withParameters(one: Case, settings: readonly string[]): Case {
     parameters[name] = value.join('=')
   }
   return {...one, reproducer: {...one.reproducer, parameters}}
-}
-
-/** The folder of a run: a new one of the user's state, or --output, which has to be empty. */
-export async function runFolder(output: string | undefined, date: Date): Promise<string> {
-  const name = date.toISOString().replaceAll(/[-:]/g, '').replace('T', '-').slice(0, 15)
-  const folder = output ? resolve(output) : join(runsFolder(), `${name}-${process.pid}`)
-  await makeFolder(folder)
-  if ((await readdir(folder)).length > 0) throw new InputError(`--output ${folder} is not empty: name a new folder, so that no evidence is mixed`)
-  return folder
-}
-
-async function pointLatest(folder: string): Promise<void> {
-  const latest = join(dirname(folder), LATEST)
-  await rm(latest, {force: true})
-  // Two runs at once may both point here; either is a fair answer.
-  await symlink(folder, latest).catch(() => {})
 }
 
 /** Which patchbench this is: its version, and the commit where it is a checkout. */

@@ -23,6 +23,7 @@ import {isRemote} from '../tree/remote.js'
 import {sourceTree} from '../tree/source.js'
 import {compareTargets} from './compare.js'
 import {checkSource, kernelAtHand, type KernelOptions} from './kernels.js'
+import {inRunFolder} from './runfolder.js'
 
 export type ReproduceOptions = Pick<KernelOptions, 'kernel' | 'modules' | 'headers' | 'source' | 'base' | 'idle' | 'refresh'> & {
   quick?: boolean
@@ -72,9 +73,11 @@ async function reproduce(context: Context, file: string, folder: string, options
   for (const {name} of manifest.run.cases) cases.set(name, await caseOf(into, manifest.run, name))
   const own = await contextFor(context, manifest.run, chosen, cases, options.trust ?? false)
   const {firewall4, ...others} = await firewall4For(own, manifest.run, chosen.map(({case: name}) => cases.get(name)!), options)
-  const {targets, kernels} = await targetsOf(own, manifest.run, chosen, cases, others.options)
-  const run = {repeat: manifest.run.repeats, keepGoing: true, trace: options.trace ?? false, accel: options.accel, ...(firewall4 ? {firewall4} : {}), ...(options.jobs ? {jobs: options.jobs} : {}), ...(options.root ? {root: options.root} : {}), ...(options.output ? {output: options.output} : {})}
-  const ours = await compareTargets(own, targets, run, command)
+  const run = {repeat: manifest.run.repeats, keepGoing: true, trace: options.trace ?? false, accel: options.accel, ...(firewall4 ? {firewall4} : {}), ...(options.jobs ? {jobs: options.jobs} : {}), ...(options.root ? {root: options.root} : {})}
+  const {kernels, ...ours} = await inRunFolder(context, options.output, async (place) => {
+    const {targets, kernels} = await targetsOf(own, manifest.run, chosen, cases, others.options)
+    return {kernels, ...(await compareTargets(own, targets, run, {...place, command}))}
+  })
   const {results, pairs} = ours.comparison
   const cells = compareCells(manifest.results, results, kernels, chosen)
   const differences = [...differencesOf(manifest.run, ours.record, kernels), ...madeDifferences(manifest, madeOf(pairs), kernels)]

@@ -19,9 +19,10 @@ import {compare, type Comparison, type KeptSession, type Target} from '../run/co
 import {type Result} from '../run/results.js'
 import {exitCodeOf} from '../verdict/exit.js'
 import {type Variant} from '../verdict/verdict.js'
-import {type CompareOptions, runFolder, targetsFor, useColour, withFixes, withParameters} from './compare.js'
+import {type CompareOptions, targetsFor, useColour, withFixes, withParameters} from './compare.js'
 import {chosenFirewall4} from './firewall4.js'
 import {buildBases} from './kernels.js'
+import {runFolder} from './runfolder.js'
 
 export type WatchOptions = Omit<CompareOptions, 'repeat' | 'keepGoing' | 'trace'>
 
@@ -30,7 +31,7 @@ export async function watchCommand(context: Context, name: string, options: Watc
   const cases = options.cases === undefined ? await casesFolder() : resolve(options.cases)
   const load = async () => withParameters(withFixes(await loadCase(name, cases), options), options.set)
   await load()
-  const folder = await runFolder(options.output, new Date())
+  const {path: folder, giveUp} = await runFolder(options.output, new Date())
   const scratch = await mkdtemp(join(tmpdir(), 'patchbench-watch-'))
   const round = rounds(folder, scratch, options)
   let before: readonly Result[] = []
@@ -48,6 +49,7 @@ export async function watchCommand(context: Context, name: string, options: Watc
     return await watchCase(context, {file: join(cases, name, 'case.yaml'), load, compare: round.compare, onTurn, onCancel})
   } finally {
     await rm(scratch, {recursive: true, force: true})
+    await giveUp()
   }
 }
 
