@@ -1,11 +1,12 @@
-import {readdir, realpath} from 'node:fs/promises'
-import {dirname, join, resolve} from 'node:path'
+import {access, constants, readdir, realpath, stat} from 'node:fs/promises'
+import {basename, dirname, join, resolve} from 'node:path'
 import {runConfined} from '../lib/confine.js'
 import {type Context} from '../lib/context.js'
 import {CouldNotRun, InputError} from '../lib/errors.js'
 import {sha256File} from '../lib/hash.js'
 import {findProgram} from '../lib/hostpath.js'
 import {type Finished, lastLines, run, type RunOptions} from '../lib/process.js'
+import {printable} from '../lib/text.js'
 
 /** The interpreter of firewall4's language, which does what it is asked. */
 export type Ucode = {
@@ -35,10 +36,22 @@ export async function findUcode(context: Context, named?: string): Promise<Ucode
   const path = found && (await realpath(found).catch(() => undefined))
   if (path === undefined && named !== undefined) throw new InputError(`--ucode ${named} is not there: name the program ucode (${UCODE_PAGE})`)
   if (path === undefined) throw new CouldNotRun(`there is no ucode on PATH, which renders firewall4's rulesets: build it (${UCODE_PAGE}) and name it with --ucode PATH`)
+  if (!(await stat(path)).isFile()) throw new InputError(`--ucode ${path} is no file: name the program ucode in it`)
+  const isExecutable = await access(path, constants.X_OK).then(() => true, () => false)
+  if (!isExecutable) throw new InputError(`--ucode ${path} is not executable: chmod +x it, if it is ucode`)
   const probe = await runApart(context.signal, path, ['-S', '-T,', '-'], {input: PROBE})
   const files = probe.exitCode === 0 ? await mappedFiles(probe.stdout) : {}
-  if (!(path in files)) throw new CouldNotRun(`${path} does not work as ucode with its module fs: install it whole (${UCODE_PAGE})`, lastLines(probe.all, 5))
+  const [program] = Object.keys(files).filter((file) => basename(file) === 'ucode')
+  // What runs has to be what is named and has a checksum: a script may start another one tomorrow.
+  if (program !== undefined && !(path in files)) throw new InputError(`--ucode ${path} is a script that starts ${printable(program)}: name that program itself`)
+  if (!(path in files)) throw new CouldNotRun(`${path} does not work as ucode with its module fs: ${whyNot(probe)}; ucode is at ${UCODE_PAGE}`, lastLines(probe.all, 5))
   return {path, files}
+}
+
+function whyNot({exitCode, stdout}: Finished): string {
+  if (exitCode === 126 || exitCode === 127) return 'it cannot be started'
+  if (exitCode !== 0) return `it ended with exit code ${exitCode}, as one does that is no ucode, or has not all of its modules`
+  return stdout.trim() === '' ? 'it printed nothing, so it is no ucode' : 'what it printed is not what ucode prints, so it is none'
 }
 
 /** The files of /proc/PID/maps (proc(5)), with their checksums. */

@@ -28,6 +28,37 @@ describe('ucode', () => {
   })
 })
 
+describe('what is named as ucode', () => {
+  /** A program that claims to have read these mappings of its own. */
+  async function named(name: string, text: string, mode = 0o755): Promise<string> {
+    const program = join(await scratch(), name)
+    await writeFile(program, text)
+    await chmod(program, mode)
+    return program
+  }
+  const MAPS = '7f0000000000-7f0000001000 r-xp 00000000 fe:00 1 '
+
+  it('may not be a script that starts it, and the program is named', async () => {
+    const program = await named('ucode', 'not run')
+    const script = await named('wrapper', `#!/bin/sh\necho '${MAPS}${program}'\n`)
+    await expect(findUcode(context, script)).rejects.toThrow(InputError)
+    await expect(findUcode(context, script)).rejects.toThrow(`--ucode ${script} is a script that starts ${program}: name that program itself`)
+  })
+
+  it.each<[what: string, path: () => Promise<string>, error: typeof InputError | typeof CouldNotRun, words: RegExp]>([
+    ['a folder', scratch, InputError, /is no file: name the program/],
+    ['a file that cannot be run', async () => await named('ucode', '', 0o644), InputError, /is not executable: chmod \+x/],
+    ['a program that fails', async () => await named('ucode', '#!/bin/sh\nexit 3\n'), CouldNotRun, /ended with exit code 3/],
+    ['a program that prints nothing', async () => await named('ucode', '#!/bin/sh\n'), CouldNotRun, /it printed nothing, so it is no ucode/],
+    ['a program that prints something else', async () => await named('ucode', '#!/bin/sh\necho hello\n'), CouldNotRun, /is not what ucode prints/],
+    ['no program at all', async () => await named('ucode', '#!/no/such/interpreter\n'), CouldNotRun, /it cannot be started/],
+  ])('may not be %s', async (_, path, error, words) => {
+    const program = await path()
+    await expect(findUcode(context, program)).rejects.toThrow(error)
+    await expect(findUcode(context, program)).rejects.toThrow(words)
+  })
+})
+
 describe('where there is no firewall4', () => {
   const GUARD = async () => await loadCase('fw4-guard')
   const OTHER = async () => await loadCase('flowtable-dst')
