@@ -1,12 +1,12 @@
 import {createTwoFilesPatch} from 'diff'
 import {readFile} from 'node:fs/promises'
 import {copyToHost, readFromHost, removeFolder} from '../host/copy.js'
-import {shellWords} from '../lib/quote.js'
-import {attempt, type Host, type HostOptions, scriptOnHost} from '../host/ssh.js'
+import {type Host, type HostOptions, onHost, scriptOnHost} from '../host/ssh.js'
 import {type Context} from '../lib/context.js'
 import {CouldNotRun, InputError} from '../lib/errors.js'
 import {sha256} from '../lib/hash.js'
 import {lastLines} from '../lib/process.js'
+import {shellWords} from '../lib/quote.js'
 import {projectPath} from '../lib/project.js'
 import {printable} from '../lib/text.js'
 import {type Form, formOf, guarded, PLAIN, statementOf, TEMPLATE} from './guard.js'
@@ -32,6 +32,9 @@ const PATIENCE = 180_000
 
 /** No template is a tenth of this. */
 const LARGEST = 1 << 20
+
+/** A script that prints what a router with firewall4 has and this one has not, a line each. */
+export const LOOK = `for program in fw4 nft; do command -v $program >/dev/null || echo $program; done; test -f ${TEMPLATE} || echo ${TEMPLATE}; exit 0`
 
 const DONE = {done: 0, untouched: 10, restored: 11, broken: 12}
 
@@ -62,8 +65,9 @@ export async function changeGuard(
 }
 
 async function readTemplate(context: Context, host: Host): Promise<Buffer> {
-  const {exitCode} = await attempt(context, host, ['sh', '-c', `test -f ${TEMPLATE} && command -v fw4 >/dev/null && command -v nft >/dev/null`], {})
-  if (exitCode !== 0) throw new InputError(`${host.name} is no router with firewall4: fw4, nft or ${TEMPLATE} is missing`)
+  const {stdout} = await onHost(context, host, ['sh', '-c', LOOK])
+  const missing = stdout.toString('utf8').split('\n').filter(Boolean)
+  if (missing.length > 0) throw new InputError(`${host.name} is no router with firewall4: it has no ${printable(missing.join(', no ')).slice(0, 300)}`)
   return await readFromHost(context, host, TEMPLATE, {limit: LARGEST})
 }
 
