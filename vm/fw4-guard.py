@@ -28,8 +28,8 @@ import os
 import re
 import subprocess
 
-from lab import Ktap, Lab, parameter, ruleset_path, save, wait_for
-from lan import IP4, IP6, PBR_MARK, Flow, Site, TcpFlow, at_once, count, drain, in_turn
+from lab import Ktap, Lab, drain, parameter, reaches, ruleset_path, save, wait_for
+from lan import IP4, IP6, PBR_MARK, Flow, Site, TcpFlow, at_once, count, in_turn
 
 QUERIES = parameter("queries", 2)
 PACKETS = parameter("packets", 20)
@@ -143,7 +143,7 @@ class Inbound(Flow):
     def _echo(self):
         queries = drain(self.peer)
         for data, peer in queries:
-            self.peer.sendto(data, peer)
+            reaches(self.peer.sendto, data, peer)
         return len(queries)
 
     def close(self):
@@ -203,7 +203,7 @@ def status_matches(site):
                 meta l4proto icmp ct status dnat,snat counter
             }
         }""")
-    site.client.run("ping", "-q", "-c", str(PINGS), "-i", "0.01", IP4.wan_server)
+    site.client.run("ping", "-q", "-c", str(PINGS), "-i", "0.01", "-W", "1", IP4.wan_server, check=False)
     exact, bits = re.findall(r"counter packets (\d+)", site.router.run("nft", "list", "table", "inet", "status"))
     site.router.nft("delete table inet status")
     return (

@@ -4,7 +4,8 @@ import {expect, test} from 'vitest'
 import {projectPath} from '../../src/lib/project.js'
 import {type Result} from '../../src/run/results.js'
 import {isUnder} from '../../src/trace/stacks.js'
-import {compareTraced, reasons, scratch} from '../support/patchbench.js'
+import {LONG} from '../support/machine.js'
+import {compare, compareTraced, copyOfCase, reasons, scratch} from '../support/patchbench.js'
 
 const NAME = 'nat-oif-change'
 
@@ -44,4 +45,29 @@ test('a masqueraded connection outlives its mark with the mended rules, and not 
   expect([base!, mended!].map(isKilledByNat)).toEqual([true, false])
   expect(base!.tests.find(({name}) => name === 'entry-nft4')!.observed.base).toMatch(/^\[UPDATE\] .*mark=48, then \[DESTROY\] ESTABLISHED \[ASSURED\] mark=48$/)
   expect(await readFile(join(folder, 'report.md'), 'utf8')).toMatch(/On the wire: symptom-wan1\n[^]*203\.0\.113\.1\.443 > 198\.51\.100\.1/)
+})
+
+test.runIf(LONG)('a ruleset that leaves no way through fails its tests, and ends no reproducer', {timeout: 900_000}, async () => {
+  const cases = await copyOfCase(NAME)
+  const rulesets = join(cases, NAME, 'ruleset')
+  const candidates = {
+    // The server has no route to what is not masqueraded.
+    unreachable: (text: string) => text.replaceAll(/^.*masquerade$/gim, ''),
+    'black-hole': (text: string) => text.replace('meta mark set ct mark', 'drop').replace('-A PREROUTING -j CONNMARK --restore-mark', '-A PREROUTING -j DROP'),
+  }
+  const own = Object.keys(candidates).map((name) => `  - name: ${name}\n    expect: {ruleset: regressed}\n`)
+  const file = join(cases, NAME, 'case.yaml')
+  await writeFile(file, (await readFile(file, 'utf8')).replace('candidates:\n', `candidates:\n${own.join('')}`))
+  for (const [name, change] of Object.entries(candidates)) {
+    for (const form of ['nft', 'iptables', 'ip6tables']) {
+      const mended = await readFile(join(rulesets, `save-mark.${form}`), 'utf8')
+      expect(change(mended)).not.toBe(mended)
+      await writeFile(join(rulesets, `${name}.${form}`), change(mended))
+    }
+  }
+  const {exit, results} = await compare([NAME, '--cases', cases, '--candidate', Object.keys(candidates).join(',')])
+  expect(results.map(({candidate, verdict}) => [candidate, verdict])).toEqual([[null, 'shown'], ['unreachable', 'regressed'], ['black-hole', 'regressed']])
+  expect(exit).toBe(0)
+  const symptoms = results.slice(1).flatMap(({tests}) => tests.filter(({role, name}) => role === 'symptom' && !name.startsWith('entry-')))
+  expect(symptoms.filter(({variant}) => variant !== 'failed').map(({name}) => name)).toEqual([])
 })

@@ -13,6 +13,7 @@ A Lab leaves nothing behind: its namespaces, processes and sockets end with it.
 """
 
 import ctypes
+import errno
 import json
 import os
 import signal
@@ -68,6 +69,36 @@ def wait_for(condition, seconds=5):
         if value or time.monotonic() > deadline:
             return value
         time.sleep(0.005)
+
+
+# What a socket says of somebody whom a ruleset, or a route that is not there, keeps it from.
+_UNREACHABLE = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ECONNREFUSED, errno.ECONNRESET, errno.EPIPE, errno.EPERM, errno.ETIMEDOUT)
+
+
+def reaches(call, *arguments):
+    """Calls a function of a socket; False where nobody is to be reached: that fails a test, and ends no reproducer."""
+    try:
+        call(*arguments)
+    except OSError as error:
+        if not isinstance(error, TimeoutError) and error.errno not in _UNREACHABLE:
+            raise
+        return False
+    return True
+
+
+def drain(sock):
+    """Everything that waits in a socket that does not block, with where it came from; of a stream, until its end."""
+    messages = []
+    while True:
+        try:
+            message = sock.recvfrom(65536)
+        except OSError as error:
+            if not isinstance(error, BlockingIOError) and error.errno not in _UNREACHABLE:
+                raise
+            return messages
+        if not message[0]:
+            return messages
+        messages.append(message)
 
 
 def mark(text):

@@ -18,11 +18,12 @@ import struct
 import time
 from collections import Counter
 
-from lab import save, wait_for
+from lab import drain, reaches, save, wait_for
 
 PORT, DISCARD = 53, 9
 VALID = ("REACHABLE", "STALE", "DELAY", "PROBE")
 PBR_MARK = 0xFF
+CONNECT = 30  # how long a connection may take, in s: on a busy machine it takes its time
 
 
 class Ip:
@@ -151,7 +152,7 @@ class Site:
             table = self.neighbours(ip)
             for name, mac in self.macs.items():
                 if table.get(getattr(ip, name), "") not in {f"{mac} {state}" for state in VALID}:
-                    self.greeters[ip].sendto(b"", (getattr(ip, name), DISCARD))
+                    reaches(self.greeters[ip].sendto, b"", (getattr(ip, name), DISCARD))
                     return False
             return True
 
@@ -228,14 +229,14 @@ class Flow:
 
     def _send(self):
         self.number += 1
-        self.socket.send(b"%d" % self.number)
+        reaches(self.socket.send, b"%d" % self.number)
 
     def _echo(self):
         count = 0
         for name, address, server in self.site.servers:
             if address == self.server:
                 for data, peer in drain(server):
-                    server.sendto(data, peer)
+                    reaches(server.sendto, data, peer)
                     self.last_query = server, peer
                     self.answers[name] += 1
                     count += 1
@@ -257,7 +258,7 @@ class Flow:
         """The server sends on its own to whom it answered last; how many datagrams came."""
         server, peer = self.last_query
         for number in range(count):
-            server.sendto(b"%d" % (self.number + number), peer)
+            reaches(server.sendto, b"%d" % (self.number + number), peer)
         return collect(self._receive, count)
 
     def entry(self):
@@ -317,8 +318,10 @@ class TcpFlow(Flow):
         with listener:
             self.socket = getattr(self.site, self.host).socket(self.ip.family, socket.SOCK_STREAM)
             self.socket.bind((source, self.port))
-            self.socket.connect(self.server)
-            self.peer, _ = listener.accept()
+            self.socket.settimeout(CONNECT)
+            self.peer = listener.accept()[0] if reaches(self.socket.connect, self.server) else None
+        if self.peer is None:
+            return
         self.peer.setblocking(False)
         self.site.server.closables.append(self.peer)
         for sock in (self.socket, self.peer):
@@ -328,12 +331,12 @@ class TcpFlow(Flow):
 
     def _send(self):
         self.number += 1
-        self.socket.send(b"%d\n" % self.number)
+        reaches(self.socket.send, b"%d\n" % self.number)
 
     def _echo(self):
-        data = b"".join(data for data, _ in drain(self.peer))
+        data = b"".join(data for data, _ in drain(self.peer)) if self.peer else b""
         if data:
-            self.peer.send(data)
+            reaches(self.peer.send, data)
         return data.count(b"\n")
 
     def _receive(self):
@@ -341,26 +344,14 @@ class TcpFlow(Flow):
 
     def close(self):
         super().close()
-        self.peer.close()
+        if self.peer:
+            self.peer.close()
 
     def exchange(self, count=1, at_once=1):
         replies = super().exchange(count, at_once)
         if replies < count:
             replies += collect(self._receive, count - replies, 3)
         return replies
-
-
-def drain(sock):
-    """Everything that waits in a socket, with where it came from."""
-    messages = []
-    while True:
-        try:
-            message = sock.recvfrom(65536)
-        except BlockingIOError:
-            return messages
-        if not message[0]:
-            return messages
-        messages.append(message)
 
 
 def collect(take, count, seconds=0.1):
