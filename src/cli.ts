@@ -207,6 +207,7 @@ withSourceOptions(program.command('check'))
   .description("look over a candidate's series as a maintainer would, before it is sent")
   .argument('<case>')
   .option('--no-build', 'do not build the patches')
+  .option('--no-coccinelle', "leave out the tree's semantic patches, which take minutes")
   .addOption(new Option('--format <format>', 'how it is said').choices(['table', 'json', 'ktap', 'github']).default('table'))
   .option('--json', 'print JSON')
   .action(async (name: string, options: CheckOptions) => {

@@ -4,9 +4,10 @@ import {runTasks} from '../lib/tasks.js'
 import {checkAnnotations, type Checked, checkJson, checkKtap, checkTable} from '../report/check.js'
 import {checkSeries} from '../submit/check.js'
 import {keepCheck} from '../submit/record.js'
+import {leftOutBy} from '../submit/rows.js'
 import {chosenSubmission, kernelOf, ownPerson, type Submission, type SubmissionOptions} from './submission.js'
 
-export type CheckOptions = SubmissionOptions & {build: boolean; format: 'table' | 'json' | 'ktap' | 'github'; json?: boolean}
+export type CheckOptions = SubmissionOptions & {build: boolean; coccinelle: boolean; format: 'table' | 'json' | 'ktap' | 'github'; json?: boolean}
 
 /** `patchbench check CASE`: what a maintainer's first look at the series would find. */
 export async function checkCommand(context: Context, name: string, options: CheckOptions): Promise<{text: string; exit: number}> {
@@ -21,11 +22,11 @@ export async function checkCommand(context: Context, name: string, options: Chec
 
 async function check(context: Context, submission: Submission, options: CheckOptions) {
   const kernel = whyNotBuilt(submission, options) ?? (await kernelOf(context, submission, options))
-  return await checkSeries(context, {series: submission.series, source: submission.source, kernel, own: await ownPerson(context)})
+  return await checkSeries(context, {series: submission.series, source: submission.source, kernel, own: await ownPerson(context), noCoccinelle: options.coccinelle ? undefined : leftOutBy('--no-coccinelle')})
 }
 
 function whyNotBuilt({source}: Submission, {build}: CheckOptions): string | undefined {
-  if (!build) return '--no-build'
+  if (!build) return leftOutBy('--no-build')
   return source.tree === 'linux' ? undefined : `${source.tree} has nothing to build here`
 }
 

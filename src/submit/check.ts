@@ -23,6 +23,8 @@ export type CheckInput = {
   kernel: BuiltKernel | string
   /** Who the user is to git; undefined where git does not know. */
   own: Person | undefined
+  /** Why the tree's semantic patches are not run, where they are not: they take minutes. */
+  noCoccinelle?: string | undefined
 }
 
 /**
@@ -47,7 +49,7 @@ export async function checkSeries(context: Context, input: CheckInput): Promise<
     ...applies,
     ...scripted.checkpatch,
     ...(await builds(context, input, tip)),
-    tip ? await checkCoccinelle(context, source, tip.commit) : notRun('coccinelle', null, 'it does not apply'),
+    await coccinelle(context, input, tip),
     ...scripted.maintainers,
     ...(await checkFixes(signal, patches, source)),
     ...checkSignoffs(patches, own),
@@ -55,6 +57,11 @@ export async function checkSeries(context: Context, input: CheckInput): Promise<
     ...checkForm(series),
     ...(await checkExpected(signal, patches, source)),
   ]
+}
+
+async function coccinelle(context: Context, {source, noCoccinelle}: CheckInput, tip: {commit: string} | undefined): Promise<Row> {
+  if (noCoccinelle !== undefined) return notRun('coccinelle', null, noCoccinelle)
+  return tip ? await checkCoccinelle(context, source, tip.commit) : notRun('coccinelle', null, 'it does not apply')
 }
 
 async function builds(context: Context, {kernel}: CheckInput, tip: {commit: string; tree: string} | undefined): Promise<Row[]> {

@@ -2,7 +2,7 @@ import {join} from 'node:path'
 import {z} from 'zod'
 import {type Series} from '../series/series.js'
 import {textOf} from '../series/identity.js'
-import {type Row} from './rows.js'
+import {isLeftOut, type Row} from './rows.js'
 import {readJson, stateFolder, writeWhole} from './state.js'
 
 const row = z.object({
@@ -18,9 +18,12 @@ const record = z.object({schema: z.literal(1), date: z.string(), source: z.strin
 /** What `check` said of exactly this series, words included. */
 export type CheckRecord = z.infer<typeof record>
 
-/** Keeps what was said of a series, for `send`. */
+/** Keeps what was said of a series, for `send`. What was left out this time stays as it was said before. */
 export async function keepCheck(series: Series, source: string, rows: readonly Row[], date: Date): Promise<void> {
-  const text: CheckRecord = {schema: 1, date: date.toISOString(), source, rows: [...rows]}
+  const before = await lastCheck(series)
+  const known = (check: string) => (before?.source === source ? before.rows.filter((one) => one.check === check) : [])
+  const all = rows.flatMap((one) => (isLeftOut(one) && known(one.check).length > 0 ? known(one.check) : [one]))
+  const text: CheckRecord = {schema: 1, date: date.toISOString(), source, rows: all}
   await writeWhole(fileOf(series), `${JSON.stringify(text, null, 1)}\n`)
 }
 

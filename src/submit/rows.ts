@@ -25,6 +25,18 @@ export function notRun(check: string, patch: number | null, reason: string): Row
   return {check, patch, state: 'not-run', place: '', reason}
 }
 
+const LEFT_OUT = 'left out by'
+
+/** Why a check is not run that the user has left out by an option. */
+export function leftOutBy(option: string): string {
+  return `${LEFT_OUT} ${option}`
+}
+
+/** Whether a row is one that was left out on request. */
+export function isLeftOut({state, reason}: Row): boolean {
+  return state === 'not-run' && reason.startsWith(LEFT_OUT)
+}
+
 const ORDER: readonly State[] = ['passed', 'not-run', 'warned', 'failed']
 
 /** The worst state of some rows. */

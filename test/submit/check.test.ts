@@ -6,7 +6,8 @@ import {checkSeries} from '../../src/submit/check.js'
 import {complaintsIn} from '../../src/submit/checkpatch.js'
 import {newReports} from '../../src/submit/coccinelle.js'
 import {maintainersIn} from '../../src/submit/maintainers.js'
-import {type Row, worst} from '../../src/submit/rows.js'
+import {keepCheck, lastCheck} from '../../src/submit/record.js'
+import {leftOutBy, type Row, worst} from '../../src/submit/rows.js'
 import {numbered} from '../support/repository.js'
 import {contextIn, scratch} from '../support/scratch.js'
 import {COCCI, diffOf, letter, type Letter, seriesOf, SIGNED, sourceAt, tree} from '../support/submit.js'
@@ -224,6 +225,24 @@ describe('coccinelle', () => {
       process.env.PATH = before
     }
   })
+})
+
+it('leaves out what it is asked to, says so, and what was said of that before stays for send', async () => {
+  process.env.XDG_STATE_HOME = await scratch()
+  const one = await tree({'scripts/coccinelle/api/gone.cocci': COCCI})
+  const series = await seriesOf(letter(await good(one)))
+  const left = await checkSeries(contextIn(await scratch()), {series, source: one.source, kernel: leftOutBy('--no-build'), own: OWN, noCoccinelle: leftOutBy('--no-coccinelle')})
+  expect(of(left, 'coccinelle')).toMatchObject([{state: 'not-run', reason: 'left out by --no-coccinelle'}])
+  const failed: Row = {check: 'build', patch: 1, state: 'failed', place: 'net/a.c:1', reason: 'error'}
+  const other: Row = {check: 'subject', patch: 1, state: 'failed', place: '', reason: 'too long'}
+  await keepCheck(series, 'linux 6.12.7', [failed, other], new Date())
+  await keepCheck(series, 'linux 6.12.7', left, new Date())
+  const kept = (await lastCheck(series))!.rows
+  expect(of(kept, 'build')).toEqual([failed])
+  expect(of(kept, 'coccinelle')).toEqual(of(left, 'coccinelle'))
+  expect(of(kept, 'subject')).not.toContainEqual(other)
+  await keepCheck(series, 'another tree', left, new Date())
+  expect(of((await lastCheck(series))!.rows, 'build')).toEqual(of(left, 'build'))
 })
 
 /** Prints what spatch prints of a call of gone(), in spatch's form. */
