@@ -94,7 +94,7 @@ export function differencesOf(theirs: RunRecord, ours: RunRecord, kernels: Reado
     ...toolDifferences(theirs.tools, ours.tools),
     ...differing('patchbench', wordsOf(theirs.patchbench), wordsOf(ours.patchbench)),
     ...differing("the guest's root", theirs.ownRoot ? 'of their own' : 'of packages', ours.ownRoot ? 'of your own' : 'of packages'),
-    ...fileDifferences(theirs.files, ours.files),
+    ...fileDifferences(theirs.files, ours.files, used.some(({kind}) => kind === 'built') ? ['vm', 'kconfigs'] : ['vm']),
     ...theirs.cases.flatMap(({name}) => keptDifference(`${name}: the guest's packages`, theirs.files[`packages/${name}`], ours.files[`packages/${name}`])),
     ...used.flatMap(({label}) => keptDifference(`${label}: .config`, theirs.files[configPath(label)], ours.files[configPath(kernels.get(label)!)])),
     ...firewall4Differences(theirs.firewall4, ours.firewall4),
@@ -143,10 +143,10 @@ function toolDifferences(theirs: readonly string[], ours: readonly string[]): Di
   return mapDifferences(byName(theirs), byName(ours))
 }
 
-/** What every run keeps: what runs in the guest, and the fragments of built kernels. */
-function fileDifferences(theirs: Record<string, string>, ours: Record<string, string>): Difference[] {
+/** What every run keeps: what runs in the guest, and where a kernel was built the fragments of its configuration. */
+function fileDifferences(theirs: Record<string, string>, ours: Record<string, string>, folders: readonly string[]): Difference[] {
   const short = (files: Record<string, string>) =>
-    Object.fromEntries(Object.entries(files).flatMap(([path, sum]) => (/^(?:vm|kconfigs)\//.test(path) ? [[path, shortSum(sum)]] : [])))
+    Object.fromEntries(Object.entries(files).flatMap(([path, sum]) => (folders.includes(path.split('/')[0]!) ? [[path, shortSum(sum)]] : [])))
   return mapDifferences(short(theirs), short(ours))
 }
 

@@ -134,6 +134,13 @@ describe('differences', () => {
     expect(differencesOf({...RUN, kernels: [built]}, {...RUN, kernels: [{...built, origin: {git: 'decaf'}}]}, SAME)).toEqual([])
   })
 
+  it('name fragments of configurations where a kernel was built', () => {
+    const files = {...RUN.files, 'kconfigs/boot.config': 'a'.repeat(64)}
+    const built = [{...RUN.kernels[0]!, kind: 'built' as const}]
+    expect(differencesOf({...RUN, files}, RUN, SAME)).toEqual([])
+    expect(differencesOf({...RUN, files, kernels: built}, {...RUN, kernels: built}, SAME).map(({what}) => what)).toEqual(['kconfigs/boot.config'])
+  })
+
   it('name configurations that were kept on both sides and are not the same', () => {
     const file = 'kernels/debian-6.12.90.config'
     const record = (files: Record<string, string>): RunRecord => ({...RUN, files})
