@@ -2,6 +2,7 @@ import {resolve} from 'node:path'
 import {type Case, candidateVariant} from '../case/case.js'
 import {builtKernel, type BuiltKernel, isBuilt} from '../kernel/built.js'
 import {type DebugSet} from '../kernel/debug.js'
+import {checkFragment} from '../kernel/fragment.js'
 import {givenKernel} from '../kernel/given.js'
 import {type Kernel, lineOf} from '../kernel/kernel.js'
 import {packagedKernel} from '../kernel/packaged.js'
@@ -51,6 +52,7 @@ export async function chosenTargets(context: Context, cases: readonly Case[], op
   }
   // A kernel at hand and a source of one's own are taken at the user's word.
   if (given) return cases.map((one) => ({one, kernel: given, variants: variantsOf(one, variants)}))
+  if (allBuilt || variants.includes('patched')) for (const {kconfig} of cases) await checkFragment(kconfig)
   const lines = linesOf(options).filter((line) => cases.some((one) => claims(one, line)))
   const stock = allBuilt || isOnlyPatched(variants) ? [] : await stockKernels(context, lines, options)
   const sources = allBuilt || variants.includes('patched') ? await chosenSources(context, lines, options) : []
@@ -75,6 +77,7 @@ function variantsOf(one: Case, variants: readonly Variant[]): Variant[] {
 export async function chosenBuilds(context: Context, one: Case, options: KernelOptions): Promise<BuiltKernel[]> {
   checkSource(options)
   if (options.kernel?.includes('/')) throw notBuildable(options)
+  await checkFragment(one.kconfig)
   const sources = await chosenSources(context, linesOf(options), options)
   return await Promise.all(sources.map(async (source) => await buildOf(context, one, source, options)))
 }

@@ -1,6 +1,7 @@
 import {resolve} from 'node:path'
 import {type Candidate, candidateOf, type Case, loadCase, seriesFor} from '../case/case.js'
 import {builtKernel, type BuiltKernel} from '../kernel/built.js'
+import {checkFragment} from '../kernel/fragment.js'
 import {type Context} from '../lib/context.js'
 import {InputError} from '../lib/errors.js'
 import {git} from '../lib/git.js'
@@ -30,6 +31,7 @@ export async function chosenSubmission(context: Context, name: string, options: 
   const {source: from, base, refresh} = options
   if (from === undefined && base !== undefined) throw new InputError('--base is a revision of --source, which is missing')
   const {one, tree, candidate, line} = await chosenLine(name, options)
+  await checkFragment(one.kconfig)
   const path = seriesFor(candidate, line)
   const series = await readSeries(context.signal, [path])
   const source = await sourceFor(context, series, {tree, ...(from === undefined ? {line} : {from}), base, refresh})

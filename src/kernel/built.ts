@@ -3,10 +3,12 @@ import {copyFile, mkdir, readFile, rm, writeFile} from 'node:fs/promises'
 import {dirname, join} from 'node:path'
 import {artefact} from '../lib/cache.js'
 import {type Context} from '../lib/context.js'
+import {InputError} from '../lib/errors.js'
 import {keyOf, sha256File} from '../lib/hash.js'
 import {run} from '../lib/process.js'
 import {projectPath} from '../lib/project.js'
 import {checkOut} from '../tree/checkout.js'
+import {optionsOf} from '../tree/options.js'
 import {type Source} from '../tree/source.js'
 import {configure} from './configure.js'
 import {DEBUG_SETS, type DebugSet} from './debug.js'
@@ -153,6 +155,7 @@ async function buildBase(context: Context, source: Source, asked: readonly Asked
   const what = source.label
   const tree = join(into, 'source')
   const build = join(tree, 'build')
+  await checkNames(context, source, asked)
   context.progress(`checking out ${what}`)
   await mkdir(tree)
   await checkOut(context.signal, source.directory, source.commit, tree)
@@ -163,6 +166,14 @@ async function buildBase(context: Context, source: Source, asked: readonly Asked
   // Not written through a link that make left there.
   await rm(join(build, 'Makefile'), {force: true})
   await writeFile(join(build, 'Makefile'), MOVABLE)
+}
+
+/** What kconfig drops it says when the tree is checked out; a name that is nowhere in it can be told before. */
+async function checkNames({signal}: Context, source: Source, asked: readonly Asked[]): Promise<void> {
+  const wanted = asked.filter(({value}) => value !== 'n')
+  const known = await optionsOf(signal, source, wanted.map(({symbol}) => symbol))
+  const unknown = wanted.filter(({symbol}) => !known.has(symbol)).map(({symbol, where}) => `${where}: ${source.label} has no option CONFIG_${symbol}`)
+  if (unknown.length > 0) throw new InputError(unknown.join('\n'))
 }
 
 type Patch = {name: string; /** The built base. */ from: string; commit: string}

@@ -19,6 +19,11 @@ export async function readFragments(files: readonly string[]): Promise<Asked[]> 
   return [...asked.values()]
 }
 
+/** Refuses a case's fragment that cannot be read, before anything is fetched for it. */
+export async function checkFragment(file: string | undefined): Promise<void> {
+  if (file !== undefined) await readFragments([file])
+}
+
 /** Parses `CONFIG_NAME=value  # the reason`, and kconfig's own `# CONFIG_NAME is not set`. */
 export function parseFragment(text: string, file: string): Asked[] {
   return text.split('\n').flatMap((line, index) => {

@@ -22,7 +22,8 @@ export async function runTasks<T>(context: Context, tasks: readonly Task<T>[]): 
         results.set(task, await task.run({...context, progress}))
       } catch (error) {
         failures.push(error)
-        throw error
+        // The first one is thrown and told by whoever catches it: not twice.
+        throw failures.length === 1 ? new Error('told below', {cause: error}) : error
       }
     },
   }))

@@ -1,6 +1,6 @@
-import {git} from '../lib/git.js'
 import {type FilePatch} from '../series/diff.js'
 import {type Patch} from '../series/series.js'
+import {optionsOf} from '../tree/options.js'
 import {type History} from './fixes.js'
 import {isForNetdev} from './netdev.js'
 import {type Complaint, notRun, type Row, rowsOf} from './rows.js'
@@ -45,19 +45,6 @@ async function kconfigComplaints(signal: AbortSignal, patches: readonly Patch[],
   return open
     .filter(({name}) => !defined.has(name))
     .map(({name, place}) => ({state: 'failed', place, reason: `CONFIG_${name} is used, and no Kconfig file of the tree or the series has 'config ${name}'`}))
-}
-
-/** Those of some options that the tree has. */
-async function optionsOf(signal: AbortSignal, {directory, commit}: History, names: readonly string[]): Promise<Set<string>> {
-  const {stdout: files} = await git(directory, ['ls-tree', '-r', '-z', '--name-only', commit], {signal})
-  const kconfigs = files.split('\0').filter((path) => /(?:^|\/)Kconfig[^/]*$/.test(path))
-  const found = new Set<string>()
-  for (let at = 0; at < kconfigs.length; at += 500) {
-    const words = ['grep', '-h', '-E', `^[[:space:]]*(menu)?config (${names.join('|')})[[:space:]]*$`, commit, '--', ...kconfigs.slice(at, at + 500)]
-    const {stdout} = await git(directory, words, {signal, allowedExits: [0, 1]})
-    for (const [, name = ''] of stdout.matchAll(/config (\w+)/g)) found.add(name)
-  }
-  return found
 }
 
 function documentationComplaints(patches: readonly Patch[]): Complaint[] {

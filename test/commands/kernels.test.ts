@@ -107,6 +107,18 @@ describe('what cases are run on', () => {
   })
 })
 
+it('a fragment that cannot be read is told before a source is asked for', async () => {
+  const kconfig = join(await scratch(), 'a.config')
+  await writeFile(kconfig, 'CONFIG_NET=y\nNET=y\n')
+  const one = {...OLD, kconfig}
+  const wrong = /a\.config:2: 'NET=y' is no option/
+  expect(await complaint(chosenBuilds(contextIn('/nowhere'), one, {source: '/nowhere'}))).toMatch(wrong)
+  expect(await complaint(targets({source: '/nowhere'}, [one]))).toMatch(wrong)
+  expect(await complaint(targets({kernel: 'nowhere', variant: ['base', 'patched']}, [one]))).toMatch(wrong)
+  // Nothing is built, and nobody asks for it.
+  expect(await targets({kernel: '6.1', variant: ['base']}, [one])).toEqual(['old on debian 6.1: base'])
+})
+
 describe('the kernels that are built for a case', () => {
   it('are of the lines, and of no image', async () => {
     const built = await chosenBuilds(contextIn(await scratch()), OLD, {kernel: '6.1,6.12'})

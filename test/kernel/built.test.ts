@@ -1,12 +1,16 @@
 import {writeFile} from 'node:fs/promises'
 import {join} from 'node:path'
 import {describe, expect, it} from 'vitest'
-import {type BuildOptions, builtKernel, isBuilt, patchedKernel} from '../../src/kernel/built.js'
+import {type BuildOptions, builtKernel, FRAGMENTS, isBuilt, patchedKernel} from '../../src/kernel/built.js'
+import {readFragments} from '../../src/kernel/fragment.js'
 import {type Kernel} from '../../src/kernel/kernel.js'
 import {DEBUG_SETS} from '../../src/kernel/debug.js'
-import {type Source} from '../../src/tree/source.js'
+import {projectPath} from '../../src/lib/project.js'
+import {type Source, sourceTree} from '../../src/tree/source.js'
 import {complaint} from '../support/complaint.js'
+import {repository} from '../support/repository.js'
 import {contextIn, scratch} from '../support/scratch.js'
+import {LINUX} from '../support/tarball.js'
 
 const SOURCE: Source = {
   ...{tree: 'linux', label: 'linux 6.12.7', version: '6.12.7', line: '6.12', directory: '/nowhere/linux', commit: 'c0ffee', treeHash: '7ee'},
@@ -78,6 +82,17 @@ describe('a built kernel', () => {
   it('is refused with a bad fragment, named with its line', async () => {
     expect(await complaint(built({fragment: await fragment('CONFIG_A=y\nA=y\n')}))).toMatch(/extra\.config:2: 'A=y' is no option/)
   })
+})
+
+it('an option that the tree has nowhere is told before the tree is checked out', async () => {
+  // All that kconfigs/ asks for, and nothing else.
+  const fragments = await readFragments(FRAGMENTS.map((name) => projectPath('kconfigs', `${name}.config`)))
+  const repo = await repository({...LINUX, Kconfig: fragments.map(({symbol}) => `config ${symbol}\n`).join('')})
+  const context = contextIn(await scratch())
+  const source = await sourceTree(context, {tree: 'linux', from: repo.folder})
+  const kernel = await builtKernel(context, source, {fragment: await fragment('CONFIG_NET=y\nCONFIG_NO_SUCH=y\n# CONFIG_NONE is not set\n')})
+  expect(await complaint(kernel.image(context))).toMatch(/extra\.config:2: linux 6\.12\.7 has no option CONFIG_NO_SUCH$/)
+  expect(context.said).toEqual([])
 })
 
 describe('a patched kernel', () => {

@@ -1,5 +1,5 @@
 import {beforeEach, afterEach, describe, expect, it, vi} from 'vitest'
-import {paced} from '../../src/lib/tasks.js'
+import {paced, runTasks} from '../../src/lib/tasks.js'
 
 beforeEach(() => void vi.useFakeTimers())
 afterEach(() => void vi.useRealTimers())
@@ -30,4 +30,17 @@ describe('where lines are not redrawn, what is said', () => {
 
 it('where lines are redrawn, everything is said', () => {
   expect(said(true, [0, 'built 1'], [0, 'built 2'])).toEqual(['built 1', 'built 2'])
+})
+
+it('the failure that is thrown is not told by the line of its task as well, another one is', async () => {
+  vi.useRealTimers()
+  const lines: string[] = []
+  const spy = vi.spyOn(process.stderr, 'write').mockImplementation((text) => lines.push(String(text)) > 0)
+  const failing = (title: string, wait: number) => ({title, run: async () => await new Promise<never>((_, reject) => setTimeout(() => reject(new Error(`why ${title} failed`)), wait))})
+  const run = runTasks({signal: new AbortController().signal, cache: '', progress: () => {}}, [failing('one', 0), failing('two', 20)])
+  await expect(run).rejects.toThrow('why one failed')
+  spy.mockRestore()
+  expect(lines.join('')).toMatch(/one.*told below/)
+  expect(lines.join('')).not.toContain('why one failed')
+  expect(lines.join('')).toContain('why two failed')
 })
