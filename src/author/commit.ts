@@ -46,15 +46,19 @@ export async function commitWork(context: Context, one: Case, wanted: string | u
   const commits = await commitsBetween(signal, folder, base, head)
   if (commits.length === 0) throw new InputError(`${folder} has no commit on top of its base ${base.slice(0, 12)}: commit the first patch there`)
   const {changes, tip} = await absorbed(context, editing, commits, {head, work}, wanted)
-  if (tip !== head) await moveHead(signal, folder, head, tip)
   const path = seriesPath(candidate, line)
-  const changed = await replaceSeries(signal, {folder, base, tip, path})
-  const now = await readSeries(signal, [path])
+  // Once the branch moves the series has to follow: from there on an interruption comes too late, and nothing is left half done.
+  const whole = new AbortController().signal
+  const changed = await replaceSeries(signal, {folder, base, tip, path}, async () => {
+    signal.throwIfAborted()
+    if (tip !== head) await moveHead(whole, folder, head, tip)
+  })
+  const now = await readSeries(whole, [path])
   return {
     ...{candidate: candidate.name, line, folder, series: path, changed},
     changes: changes.map((change) => ({path: change.path, line: change.line, patch: change.patch.subject})),
     patches: now.patches.map(({title}) => title),
-    untracked: await untrackedIn(signal, folder),
+    untracked: await untrackedIn(whole, folder),
   }
 }
 

@@ -11,17 +11,20 @@ export type Replacement = {folder: string; base: string; tip: string; path: stri
  * git does not know of a mail is kept: the cover letter, what stands below
  * `---`, To and Cc, and the base that is stated. The old series stays until the
  * new one is whole.
+ *
+ * @param onReady is called when the new one is whole, and nothing but renaming is left
  */
-export async function replaceSeries(signal: AbortSignal, {folder, base, tip, path}: Replacement): Promise<boolean> {
+export async function replaceSeries(signal: AbortSignal, {folder, base, tip, path}: Replacement, onReady: () => Promise<void> = async () => {}): Promise<boolean> {
   const before = await readSeries(signal, [path])
   const fresh = await mkdtemp(join(dirname(path), `.${basename(path)}-`))
   try {
     await formatPatches(signal, folder, {base, tip, into: fresh, words: [...words(before), '--zero-commit', '--no-signature']})
     await keepTheRest(signal, before, fresh)
     await copyOthers(path, fresh)
-    if (await isSame(path, fresh)) return false
-    await swap(path, fresh)
-    return true
+    const same = await isSame(path, fresh)
+    await onReady()
+    if (!same) await swap(path, fresh)
+    return !same
   } finally {
     await rm(fresh, {recursive: true, force: true})
   }

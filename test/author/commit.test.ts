@@ -1,3 +1,4 @@
+import {readFileSync} from 'node:fs'
 import {cp, lstat, mkdir, readdir, readFile, readlink, rename, rm, writeFile} from 'node:fs/promises'
 import {dirname, join, resolve} from 'node:path'
 import {describe, expect, it} from 'vitest'
@@ -8,6 +9,7 @@ import {withWork} from '../../src/author/series.js'
 import {checkOutSeries, editingOf, placeOf} from '../../src/author/worktree.js'
 import {type Case, loadCase} from '../../src/case/case.js'
 import {commitCommand} from '../../src/commands/edit.js'
+import {Interrupted} from '../../src/lib/errors.js'
 import {readSeries} from '../../src/series/series.js'
 import {applySeries} from '../../src/tree/apply.js'
 import {complaint} from '../support/complaint.js'
@@ -191,6 +193,27 @@ describe('work becomes part of the series:', () => {
     expect(after).toContain('Subject: [PATCH 1/2] first')
     expect(await readFile(join(series, 'notes.txt'), 'utf8')).toBe('mine\n')
     expect(await readdir(dirname(series))).toEqual(['6.12'])
+  })
+
+  it('an interruption when the branch has moved comes too late, and one before changes nothing', async () => {
+    const {one, folder, series, context, repo} = await edited()
+    await write(folder, {'a.c': SECOND.replace('first too', 'other')})
+    const head = async () => await repo.git('-C', folder, 'rev-parse', 'HEAD')
+    const before = [await state(dirname(series)), await head()]
+    await expect(commitWork({...context, signal: AbortSignal.abort(new Interrupted())}, one, undefined)).rejects.toThrow(Interrupted)
+    expect([await state(dirname(series)), await head()]).toEqual(before)
+
+    const branch = resolve(folder, await repo.git('-C', folder, 'rev-parse', '--git-path', await repo.git('-C', folder, 'symbolic-ref', 'HEAD')))
+    const interruption = new AbortController()
+    const watching = setInterval(() => {
+      if (readFileSync(branch, 'utf8').trim() !== before[1]) interruption.abort(new Interrupted())
+    }, 1)
+    const done = await commitWork({...context, signal: interruption.signal}, one, undefined).finally(() => clearInterval(watching))
+    expect(interruption.signal.aborted).toBe(true)
+    expect(done.changed).toBe(true)
+    expect((await contents(series)).first).toContain('+other')
+    expect(await readdir(dirname(series))).toEqual(['6.12'])
+    expect(await repo.git('-C', folder, 'status', '--porcelain')).toBe('')
   })
 
   it('after a kill between two renames too', async () => {
