@@ -8,15 +8,12 @@ const MOST = 64 << 10
 /** What is told of a file that was cut. */
 const CUT = (left: number) => `\n... patchbench bundle left out ${left} bytes here ...\n`
 
-/** Captures of the symptom; others are the run's. */
-const CAPTURE = /symptom.*\.pcap$/
-
 /** A file of a bundle. */
 export type Content = {path: string; data: Buffer; executable?: boolean}
 
 /**
  * The evidence of a run that is small enough to ship: all KTAP; of the first
- * repeats the kernel logs, tables and the captures of the symptom as well.
+ * repeats the kernel logs, tables, traces and the beginning of captures as well.
  *
  * @param clean takes what this machine is called out of a text
  */
@@ -43,7 +40,7 @@ function isFirst(session: string): boolean {
 }
 
 function shipped(name: string, data: Buffer, clean: (text: string) => string): Buffer | undefined {
-  if (name.endsWith('.pcap')) return CAPTURE.test(name) ? cutCapture(data) : undefined
+  if (name.endsWith('.pcap')) return cutCapture(data)
   // What is neither text nor a capture, nobody reads in a bundle.
   if (data.includes(0)) return undefined
   return Buffer.from(cutText(clean(data.toString('utf8'))))
