@@ -1,8 +1,9 @@
 import {mkdir, mkdtemp, rm, stat} from 'node:fs/promises'
-import {join, resolve} from 'node:path'
+import {join, relative, resolve} from 'node:path'
 import {compareCells, differencesOf, exitOf, madeDifferences} from '../bundle/agree.js'
 import {madeOf} from '../bundle/bundle.js'
 import {fetchBundle, isUrl} from '../bundle/fetch.js'
+import {refused} from '../bundle/manifest.js'
 import {checkSignature} from '../bundle/sign.js'
 import {unpackBundle} from '../bundle/unpack.js'
 import {type Case, candidateOf, livepatchOf, loadCase} from '../case/case.js'
@@ -119,13 +120,17 @@ async function contextFor(context: Context, {kernels}: RunRecord, chosen: Chosen
 /** A case of the bundle, with the fixes and parameters of the author's run; no file of it is outside the bundle. */
 async function caseOf(into: string, {cases}: RunRecord, name: string): Promise<Case> {
   const record = cases.find((one) => one.name === name)!
-  const one = await loadCase(name, join(into, 'cases'))
+  const one = await loadCase(name, join(into, 'cases')).catch((error: unknown) => {
+    if (!(error instanceof InputError)) throw error
+    // Its place is gone when this is read.
+    throw refused([relative(process.cwd(), into), into].reduce((text, place) => text.replaceAll(`${place}/`, ''), error.message))
+  })
   const optional = [one.kconfig, one.firewall4?.router].filter((path) => path !== undefined)
   const files = [one.reproducer.program, ...optional, ...one.livepatches.map(({source}) => source)]
   const outside = files.find((path) => !path.startsWith(`${one.directory}/`))
-  if (outside !== undefined) throw new InputError(`the bundle is refused: its case '${name}' names ${outside}, a file of this machine`)
+  if (outside !== undefined) throw refused(`its case '${name}' names ${outside}, a file of this machine`)
   const unknown = Object.keys(record.parameters).find((parameter) => !(parameter in one.reproducer.parameters))
-  if (unknown !== undefined) throw new InputError(`the bundle is refused: its case '${name}' has no parameter '${unknown}', which its manifest sets`)
+  if (unknown !== undefined) throw refused(`its case '${name}' has no parameter '${unknown}', which its manifest sets`)
   return {
     ...one,
     reproducer: {...one.reproducer, parameters: {...one.reproducer.parameters, ...record.parameters}},
@@ -156,7 +161,7 @@ async function firewall4For(context: Context, {firewall4: theirs}: RunRecord, ca
   const {source: from, base, ucode, ...others} = options
   const one = cases.find(({tree}) => tree === 'firewall4')
   if (!one) return {options}
-  if (!theirs) throw new InputError(`the bundle is refused: its case '${one.name}' is of the tree firewall4, and its manifest does not say which`)
+  if (!theirs) throw refused(`its case '${one.name}' is of the tree firewall4, and its manifest does not say which`)
   if (from === undefined) {
     const where = theirs.origin.url ?? FIREWALL4_PAGE
     throw new InputError(`${one.name} needs a tree of firewall4, ${wordsOf(theirs.origin)} (git tree ${theirs.tree}): name a clone or a git URL that has it with --source (${where}), and ucode with --ucode`)
