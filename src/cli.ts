@@ -73,7 +73,7 @@ program
     for (const complaint of broken) say(complaint, EXIT.input)
   })
 
-withUcode(withKernelOptions(program.command('compare')))
+withUcode(withMachineOptions(withKernelOptions(program.command('compare'))))
   .description('reproduce each case on base and with each fix, and say what the fix is worth')
   .argument('[case...]', 'cases, all of them where none is named')
   .option('--cases <folder>', 'a folder of cases; default what patchbench.yaml names, else patches/')
@@ -92,7 +92,7 @@ withUcode(withKernelOptions(program.command('compare')))
     finish(await compareCommand(context, names, options, commandLine()))
   })
 
-withUcode(withKernelOptions(program.command('shell')))
+withUcode(withMachineOptions(withKernelOptions(program.command('shell'))))
   .description('an interactive machine in the state of a variant; exit ends it')
   .argument('<case>')
   .addOption(new Option('--variant <variant>', 'the state').choices(VARIANTS).default('base'))
@@ -115,7 +115,7 @@ program
   .option('--cases <folder>', 'a folder of cases; default what patchbench.yaml names, else patches/')
   .option('--git <folder>', 'a git tree of yours')
   .option('--source <line|url|tarball>', "or the distribution's source of a kernel line (6.12), a git URL, a tarball")
-  .addOption(new Option('--tree <tree>', 'what is in --source').choices(['linux', 'firewall4']).default('linux'))
+  .addOption(new Option('--tree <tree>', 'what is in --source; default linux').choices(['linux', 'firewall4']))
   .option('--base <rev>', 'the commit to apply to; default what is checked out')
   .option('--in-place', 'apply on the checked-out branch; it stays as it is unless all of the series applies')
   .option('--refresh', 'look for a newer --source now')
@@ -187,7 +187,7 @@ program
     finish(await commitCommand(context, name, options))
   })
 
-withUcode(withKernelOptions(program.command('watch')))
+withUcode(withMachineOptions(withKernelOptions(program.command('watch'))))
   .description('compare a case, and again after every save of what it hangs on')
   .argument('<case>')
   .option('--cases <folder>', 'a folder of cases; default what patchbench.yaml names, else patches/')
@@ -208,6 +208,8 @@ withSourceOptions(program.command('check'))
   .argument('<case>')
   .option('--no-build', 'do not build the patches')
   .option('--no-coccinelle', "leave out the tree's semantic patches, which take minutes")
+  .option('--debug <list>', `build with ${DEBUG_SETS.join(', ')}`, debugSets)
+  .option('--idle', 'build when nobody else wants the processor')
   .addOption(new Option('--format <format>', 'how it is said').choices(['table', 'json', 'ktap', 'github']).default('table'))
   .option('--json', 'print JSON')
   .action(async (name: string, options: CheckOptions) => {
@@ -254,9 +256,10 @@ withKernelOptions(build.command('livepatch'))
     finish({text: await buildLivepatchCommand(context, name, options), exit: EXIT.ok})
   })
 
-withKernelOptions(build.command('kernel'))
+withBuildOptions(build.command('kernel'))
   .description('build the kernel of a case from source, as it is or with a candidate')
   .argument('<case>')
+  .option('--kernel <line>', 'whose source; default 6.12')
   .option('--candidate <name>', "with this one of the case's candidates")
   .option('--per-commit', 'build each patch of the candidate in turn, and compare the warnings of W=1')
   .option('--cases <folder>', 'a folder of cases; default what patchbench.yaml names, else patches/')
@@ -266,9 +269,12 @@ withKernelOptions(build.command('kernel'))
     finish(await buildKernelCommand(context, name, options))
   })
 
-withKernelOptions(program.command('host'))
+withAccelerator(program.command('host'))
   .description('a throw-away machine with an sshd on a loopback port; Ctrl-C ends it')
   .argument('[case]', "with this case's modules loaded")
+  .option('--kernel <line|vmlinuz>', 'a stock kernel by line or an image at hand; default 6.12')
+  .option('--modules <folder>', 'lib/modules/RELEASE of the image at hand')
+  .option('--refresh', 'look for a newer kernel now')
   .option('--key <file>', 'a public key of yours that may log in, besides one that is made for it')
   .option('--cases <folder>', 'a folder of cases instead of patches/')
   .option('--json', 'print JSON, one line, when the host is up')
@@ -277,7 +283,7 @@ withKernelOptions(program.command('host'))
     process.exitCode = await hostCommand(context, name, options, (text) => void process.stdout.write(`${text}\n`))
   })
 
-withUcode(withKernelOptions(build.command('ruleset')))
+withUcode(withMachineOptions(withKernelOptions(build.command('ruleset'))))
   .description('the ruleset of a case or of a candidate, after it was loaded in a machine')
   .argument('<case>')
   .option('--candidate <name>', "of this one of the case's candidates; default base's")
@@ -451,18 +457,33 @@ function finish({text, exit}: {text: string; exit: number}): void {
 }
 
 function withKernelOptions(command: Command): Command {
+  return withBuildOptions(withStockOptions(command))
+}
+
+function withStockOptions(command: Command): Command {
   return command
     .option('--kernel <line|vmlinuz>', 'stock kernels by line (6.12, or 6.12,6.1) or an image at hand')
     .option('--modules <folder>', 'lib/modules/RELEASE of the image at hand')
     .option('--headers <folder>', 'build folder of the image at hand, for livepatches')
     .option('--built', 'run base and livepatches on kernels built from source as well')
+}
+
+function withBuildOptions(command: Command): Command {
+  return command
     .option('--source <where>', "a git folder, a git URL or a tarball to build from, instead of the distribution's source")
     .option('--base <rev>', 'the revision of --source; default what is checked out')
     .option('--debug <list>', `build with ${DEBUG_SETS.join(', ')}`, debugSets)
     .option('--idle', 'build when nobody else wants the processor')
     .option('--refresh', 'look for newer kernels and sources now')
-    .option('--root <tar>', "a guest root of your own instead of mmdebstrap's")
-    .addOption(new Option('--accel <accelerator>', 'how machines run').choices(['auto', 'kvm', 'tcg']).default('auto'))
+}
+
+/** Of verbs that boot a machine. */
+function withMachineOptions(command: Command): Command {
+  return withAccelerator(command.option('--root <tar>', "a guest root of your own instead of mmdebstrap's"))
+}
+
+function withAccelerator(command: Command): Command {
+  return command.addOption(new Option('--accel <accelerator>', 'how machines run').choices(['auto', 'kvm', 'tcg']).default('auto'))
 }
 
 /** For cases of the tree firewall4, where --source names one. */
@@ -484,8 +505,6 @@ function withSourceOptions(command: Command): Command {
     .option('--kernel <line>', 'its series for this line; default 6.12')
     .option('--source <where>', "a git folder, a git URL or a tarball that it is for, instead of the distribution's source of the line")
     .option('--base <rev>', 'the revision of --source; default the one that the series states, or what is checked out')
-    .option('--debug <list>', `build with ${DEBUG_SETS.join(', ')}`, debugSets)
-    .option('--idle', 'build when nobody else wants the processor')
     .option('--refresh', 'look for newer sources now')
     .option('--cases <folder>', 'a folder of cases; default what patchbench.yaml names, else patches/')
 }

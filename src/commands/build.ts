@@ -15,6 +15,7 @@ import {loadedRuleset} from '../run/rulesets.js'
 import {hasRulesets, rulesetOf} from '../ruleset/ruleset.js'
 import {chosenFirewall4, type Firewall4Options} from './firewall4.js'
 import {chosenBuilds, chosenKernels, type KernelOptions, onlyOne, wantsBuilt} from './kernels.js'
+import {refuseIdle} from './options.js'
 
 /** `patchbench build livepatch CASE`: the module, and where it is. */
 export async function buildLivepatchCommand(
@@ -24,6 +25,7 @@ export async function buildLivepatchCommand(
 ): Promise<string> {
   const one = await loadCase(name, options.cases && resolve(options.cases))
   const livepatch = livepatchOf(one, options.livepatch)
+  if (!wantsBuilt(options)) refuseIdle({idle: options.idle}, 'is about building a kernel, and none is built: ask for --built, or leave it out')
   const kernels = wantsBuilt(options) ? await chosenBuilds(context, one, options) : await chosenKernels(context, options)
   const built = await runTasks(
     context,
@@ -69,6 +71,7 @@ export async function buildRulesetCommand(context: Context, name: string, given:
   if (!hasRulesets(one)) throw new InputError(`the case '${name}' is about the tree ${one.tree} and has no rulesets`)
   const candidate = given.candidate === undefined ? undefined : candidateOf(one, given.candidate)
   const {options, firewall4} = await chosenFirewall4(context, [one], given)
+  if (!wantsBuilt(options)) refuseIdle({idle: options.idle}, 'is about building a kernel, and none is built: ask for --built, or leave it out')
   const kernel = onlyOne(wantsBuilt(options) ? await chosenBuilds(context, one, options) : await chosenKernels(context, options))
   const {accelerator} = await chooseAccelerator(context, options.accel, kernel)
   const machine = {accelerator, ...(options.root ? {rootTar: resolve(options.root)} : {})}

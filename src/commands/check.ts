@@ -5,12 +5,16 @@ import {checkAnnotations, type Checked, checkJson, checkKtap, checkTable} from '
 import {checkSeries} from '../submit/check.js'
 import {keepCheck} from '../submit/record.js'
 import {leftOutBy} from '../submit/rows.js'
+import {refuseIdle} from './options.js'
 import {chosenSubmission, kernelOf, ownPerson, type Submission, type SubmissionOptions} from './submission.js'
 
 export type CheckOptions = SubmissionOptions & {build: boolean; coccinelle: boolean; format: 'table' | 'json' | 'ktap' | 'github'; json?: boolean}
 
 /** `patchbench check CASE`: what a maintainer's first look at the series would find. */
 export async function checkCommand(context: Context, name: string, options: CheckOptions): Promise<{text: string; exit: number}> {
+  const {build, debug, idle, json, format} = options
+  if (!build) refuseIdle({debug, idle}, 'is about building the patches, and --no-build leaves that out: take one of them')
+  if (json && format !== 'table' && format !== 'json') refuseIdle({format}, `${format} and --json are two forms: take one of them`)
   const [submission] = await runTasks(context, [{title: `the series of ${name}`, run: async (own) => await chosenSubmission(own, name, options)}])
   const {candidate, series, source} = submission!
   const [rows] = await runTasks(context, [{title: `checking ${candidate.name} on ${source.label}`, run: async (own) => await check(own, submission!, options)}])

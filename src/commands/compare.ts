@@ -18,7 +18,8 @@ import {recordInputs, recordRun, type RunRecord} from '../run/record.js'
 import {exitCodeOf} from '../verdict/exit.js'
 import {type Variant} from '../verdict/verdict.js'
 import {chosenFirewall4, type Firewall4Options} from './firewall4.js'
-import {buildBases, chosenTargets, type KernelOptions} from './kernels.js'
+import {buildBases, chosenTargets, type KernelOptions, variantsOrAll} from './kernels.js'
+import {checkFixes} from './options.js'
 import {inRunFolder, type RunPlace} from './runfolder.js'
 
 export type CompareOptions = KernelOptions & Firewall4Options & {
@@ -48,6 +49,7 @@ export async function compareCommand(
   return await inRunFolder(context, options.output, async (place) => {
     const cases = names.length > 0 ? chosen : withoutFirewall4(context, chosen)
     const {options: others, firewall4} = await chosenFirewall4(context, cases, options)
+    checkFixes(cases, variantsOrAll(others), options)
     const targets = await targetsFor(context, cases, others)
     return await compareTargets(context, targets, {...options, ...(firewall4 ? {firewall4} : {})}, {...place, command})
   })
@@ -140,7 +142,8 @@ export function withFixes(one: Case, {livepatch, candidate}: {livepatch?: string
   return {...one, livepatches, candidates}
 }
 
-function checkNames(option: string, wanted: readonly string[] | undefined, known: readonly {name: string}[]): void {
+/** Refuses a name that no case has. */
+export function checkNames(option: string, wanted: readonly string[] | undefined, known: readonly {name: string}[]): void {
   const unknown = wanted?.find((name) => !known.some((one) => one.name === name))
   if (unknown === undefined) return
   const names = [...new Set(known.map(({name}) => name))]

@@ -9,7 +9,8 @@ import {runTasks} from '../lib/tasks.js'
 import {chooseAccelerator} from '../machine/accelerator.js'
 import {type Accelerator} from '../machine/qemu.js'
 import {startTestHost, type TestHost} from '../machine/testhost.js'
-import {chosenKernels, type KernelOptions} from './kernels.js'
+import {chosenKernels, type KernelOptions, onlyOne} from './kernels.js'
+import {refuseIdle} from './options.js'
 
 export type HostCommandOptions = KernelOptions & {cases?: string; key?: string; accel: Accelerator | 'auto'; json?: boolean}
 
@@ -19,9 +20,10 @@ export type HostCommandOptions = KernelOptions & {cases?: string; key?: string; 
  * @param say takes what standard output gets as soon as the host can be reached
  */
 export async function hostCommand(context: Context, name: string | undefined, options: HostCommandOptions, say: (text: string) => void): Promise<number> {
+  if (name === undefined) refuseIdle({cases: options.cases}, 'is about a case, and none is named')
   const modules = name === undefined ? [] : (await loadCase(name, options.cases && resolve(options.cases))).reproducer.modules
   const keys = options.key === undefined ? '' : await publicKeys(options.key)
-  const kernel = (await chosenKernels(context, options))[0]!
+  const kernel = onlyOne(await chosenKernels(context, options))
   const {accelerator} = await chooseAccelerator(context, options.accel, kernel)
   const [host] = await runTasks(context, [
     {title: `a host with ${kernel.label}`, run: async (own) => await startTestHost(own, {kernel, accelerator, modules, keys})},

@@ -12,6 +12,7 @@ import {runTasks} from '../lib/tasks.js'
 import {type Target} from '../run/compare.js'
 import {type Source, sourceTree} from '../tree/source.js'
 import {type Variant} from '../verdict/verdict.js'
+import {checkRefresh, refuseIdle} from './options.js'
 
 export type KernelOptions = {
   kernel?: string
@@ -45,7 +46,8 @@ export async function chosenKernels(context: Context, options: KernelOptions): P
 export async function chosenTargets(context: Context, cases: readonly Case[], options: KernelOptions & {variant?: readonly Variant[]}): Promise<Target[]> {
   checkSource(options)
   const allBuilt = wantsBuilt(options)
-  const variants = options.variant ?? (allBuilt ? ALL : QUICK)
+  const variants = variantsOrAll(options)
+  if (!allBuilt && !variants.includes('patched')) refuseIdle({idle: options.idle}, 'is about building kernels, and none is built: ask for --built or --variant patched, or leave it out')
   const given = await kernelAtHand(options)
   if (given && (allBuilt || variants.includes('patched'))) {
     throw notBuildable(options)
@@ -68,6 +70,11 @@ export async function chosenTargets(context: Context, cases: readonly Case[], op
   return [...onStock, ...(await Promise.all(onBuilt))]
 }
 
+/** The variants that were asked for; where none was, all that need nothing more than is built anyway. */
+export function variantsOrAll(options: KernelOptions & {variant?: readonly Variant[]}): readonly Variant[] {
+  return options.variant ?? (wantsBuilt(options) ? ALL : QUICK)
+}
+
 /** Of two that candidates may run in, a case has one. */
 function variantsOf(one: Case, variants: readonly Variant[]): Variant[] {
   return variants.filter((variant) => (variant !== 'patched' && variant !== 'ruleset') || variant === candidateVariant(one))
@@ -77,6 +84,7 @@ function variantsOf(one: Case, variants: readonly Variant[]): Variant[] {
 export async function chosenBuilds(context: Context, one: Case, options: KernelOptions): Promise<BuiltKernel[]> {
   checkSource(options)
   if (options.kernel?.includes('/')) throw notBuildable(options)
+  refuseIdle({modules: options.modules, headers: options.headers}, 'is about an image at hand, and this kernel is built: leave it out')
   await checkFragment(one.kconfig)
   const sources = await chosenSources(context, linesOf(options), options)
   return await Promise.all(sources.map(async (source) => await buildOf(context, one, source, options)))
@@ -121,8 +129,12 @@ export function linesOf({kernel = DEFAULT_LINE}: KernelOptions): string[] {
 }
 
 /** The image of --kernel with --modules; undefined where none is named. */
-export async function kernelAtHand({kernel, modules, headers}: KernelOptions): Promise<Kernel | undefined> {
-  if (modules === undefined && !kernel?.includes('/')) return undefined
+export async function kernelAtHand({kernel, modules, headers, refresh}: KernelOptions): Promise<Kernel | undefined> {
+  if (modules === undefined && !kernel?.includes('/')) {
+    refuseIdle({headers}, 'is about an image at hand: name that by --kernel and --modules, or leave it out')
+    return undefined
+  }
+  refuseIdle({refresh}, `looks for what is newer than the cache has, and an image at hand is taken as it is: leave it out`)
   if (modules === undefined) throw new InputError(`--kernel ${kernel} is a file: its modules are needed too, as --modules <lib/modules/RELEASE>`)
   return await givenKernel({vmlinuz: resolve(kernel ?? DEFAULT_LINE), modules: resolve(modules), headers: headers && resolve(headers)})
 }
@@ -142,6 +154,7 @@ export function checkSource({source, base, kernel}: KernelOptions): void {
 
 /** The sources of --source or of kernel lines. */
 export async function chosenSources(context: Context, lines: readonly string[], {source: from, base, refresh}: KernelOptions): Promise<Source[]> {
+  await checkRefresh({source: from, refresh})
   const wanted = from === undefined ? lines.map((line) => ({title: `source of linux ${line}`, line: lineOf(line) || line})) : [{title: `source ${from}`, from, base}]
   const tasks = wanted.map(({title, ...where}) => ({title, run: async (own: Context) => await sourceTree(own, {tree: 'linux', refresh, ...where})}))
   const sources = await runTasks(context, tasks)

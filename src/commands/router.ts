@@ -8,6 +8,7 @@ import {runTasks} from '../lib/tasks.js'
 import {plainTable} from '../report/table.js'
 import {collect, isDevice} from '../router/collect.js'
 import {type Change, changeGuard, type Wanted} from '../router/mitigate.js'
+import {refuseIdle} from './options.js'
 
 type RouterOptions = {host: string; sshConfig?: string; json?: boolean}
 
@@ -16,6 +17,7 @@ export type CollectCommandOptions = RouterOptions & {output?: string; capture: n
 /** `patchbench router collect`: what a report about flow offloading needs, in one archive. */
 export async function collectCommand(context: Context, options: CollectCommandOptions): Promise<{text: string; exit: number}> {
   const {host: name, output, capture, interface: devices, maskAddresses = false} = options
+  if (capture === 0) refuseIdle({interface: devices}, 'is about capturing packets, and --capture 0 leaves that out: take one of them')
   const odd = devices?.find((device) => !isDevice(device))
   if (odd !== undefined) throw new InputError(`--interface: '${odd}' is no name of a network device`)
   const {version} = JSON.parse(await readFile(projectPath('package.json'), 'utf8')) as {version: string}

@@ -16,6 +16,7 @@ import {prepare, type Prepared, type SendInput} from '../submit/prepare.js'
 import {sendJournal, withoutRecipients} from '../submit/send.js'
 import {handOver, needSendEmail} from '../submit/smtp.js'
 import {stateFolder} from '../submit/state.js'
+import {refuseIdle} from './options.js'
 import {chosenLine, chosenSubmission, ownPerson, type SubmissionOptions} from './submission.js'
 
 export type SendOptions = SubmissionOptions & {
@@ -43,6 +44,7 @@ export type SendOptions = SubmissionOptions & {
 /** `patchbench send CASE`: the mails of a series; only --send sends them. */
 export async function sendCommand(context: Context, name: string, options: SendOptions): Promise<{text: string; exit: number}> {
   checkWays(options)
+  checkIdle(options)
   const {one, candidate, line} = await chosenLine(name, options)
   const owner = {case: one.name, candidate: candidate.name, line}
   const own = async (task: Context) => (options.resume ? await resume(task, owner, options) : await prepareAndSend(task, name, owner, options))
@@ -60,6 +62,14 @@ function checkWays({send, toReview, dryRun, resume, arrived, lost, override, bun
   if (!resume && arrived.length + lost.length > 0) throw new InputError('--arrived and --lost are about a series that is half sent: they go with --resume')
   if (override !== undefined && override.trim() === '') throw new InputError('--override needs a reason, which the mails will say')
   if (bundle === '') throw new InputError('--bundle needs a file')
+}
+
+/** Of a series that is half sent, the mails are what they are. */
+function checkIdle({resume, send, output, tags, sloppyTrailers, source, base, refresh, rerollCount, previous, inReplyTo, to, cc, results, bundle}: SendOptions): void {
+  if (tags === undefined) refuseIdle({sloppyTrailers}, 'is about --tags, which is missing')
+  const making = {source, base, refresh, rerollCount, previous, inReplyTo, to, cc, tags, results, bundle}
+  if (resume) refuseIdle(making, 'is about making mails, and --resume sends those that are made: leave it out')
+  if (send || resume) refuseIdle({output}, 'is about mails that are not sent: leave it out')
 }
 
 async function prepareAndSend(context: Context, name: string, owner: Owner, options: SendOptions): Promise<Outcome> {

@@ -21,6 +21,7 @@ import {type Variant} from '../verdict/verdict.js'
 import {withParameters} from './compare.js'
 import {chosenFirewall4, type Firewall4Options} from './firewall4.js'
 import {chosenBuilds, chosenKernels, type KernelOptions, onlyOne, wantsBuilt} from './kernels.js'
+import {checkFixes, refuseIdle} from './options.js'
 
 export type ShellOptions = KernelOptions & Firewall4Options & {
   variant: Variant
@@ -48,21 +49,25 @@ cd /tmp && chmod +x /run/job/reproduce && PYTHONPATH=/patchbench/lib exec /run/j
 
 /** `patchbench shell CASE`: a machine in a variant's state, with the terminal as its console. */
 export async function shellCommand(context: Context, name: string, given: ShellOptions): Promise<number> {
-  if (!process.stdin.isTTY) throw new InputError('shell needs a terminal: run it without redirection, or use compare')
   const one = withParameters(await loadCase(name, given.cases && resolve(given.cases)), given.set)
   checkVariant(one, given)
+  if (!process.stdin.isTTY) throw new InputError('shell needs a terminal: run it without redirection, or use compare')
   const {options, firewall4} = await chosenFirewall4(context, [one], given)
   const kernel = await kernelOf(context, one, options)
   if (options.vng) return await vngShell(context, kernel, options)
   return await ownShell(context, one, {kernel, firewall4}, options)
 }
 
-function checkVariant(one: Case, {variant, vng, candidate}: ShellOptions): void {
+function checkVariant(one: Case, options: ShellOptions): void {
+  const {variant, vng, candidate, livepatch, idle, root, set} = options
   const own = candidateVariant(one)
   if ((variant === 'patched' || variant === 'ruleset') && variant !== own) {
     throw new InputError(`the candidates of ${one.name} run as '${own}': ask for --variant ${own}`)
   }
   if (variant === 'ruleset' && vng) throw new InputError('--vng boots a kernel and loads no ruleset: leave it out, or take --variant base')
+  checkFixes([one], [variant], {candidate, livepatch})
+  if (vng) refuseIdle({set, root}, 'is about the reproducer and its guest, and --vng boots this host\'s files: leave it out')
+  if (variant !== 'patched' && !wantsBuilt(options) && !vng) refuseIdle({idle}, 'is about building kernels, and none is built: leave it out')
   if (variant === own) candidateOf(one, candidate)
 }
 

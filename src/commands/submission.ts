@@ -11,6 +11,7 @@ import {type Person, personOf} from '../submit/message.js'
 import {type Kind} from '../tree/kinds.js'
 import {type Source} from '../tree/source.js'
 import {DEFAULT_LINE, type KernelOptions} from './kernels.js'
+import {checkRefresh} from './options.js'
 
 export type SubmissionOptions = Pick<KernelOptions, 'kernel' | 'source' | 'base' | 'refresh' | 'debug' | 'idle'> & {cases?: string; candidate?: string}
 
@@ -31,6 +32,7 @@ export async function chosenSubmission(context: Context, name: string, options: 
   const {source: from, base, refresh} = options
   if (from === undefined && base !== undefined) throw new InputError('--base is a revision of --source, which is missing')
   const {one, tree, candidate, line} = await chosenLine(name, options)
+  await checkRefresh({source: from, refresh})
   await checkFragment(one.kconfig)
   const path = seriesFor(candidate, line)
   const series = await readSeries(context.signal, [path])

@@ -19,9 +19,10 @@ import {compare, type Comparison, type KeptSession, type Target} from '../run/co
 import {type Result} from '../run/results.js'
 import {exitCodeOf} from '../verdict/exit.js'
 import {type Variant} from '../verdict/verdict.js'
-import {type CompareOptions, targetsFor, useColour, withFixes, withParameters} from './compare.js'
+import {checkNames, type CompareOptions, targetsFor, useColour, withFixes, withParameters} from './compare.js'
 import {chosenFirewall4} from './firewall4.js'
 import {buildBases} from './kernels.js'
+import {checkFixes} from './options.js'
 import {runFolder} from './runfolder.js'
 
 export type WatchOptions = Omit<CompareOptions, 'repeat' | 'keepGoing' | 'trace'>
@@ -30,6 +31,10 @@ export type WatchOptions = Omit<CompareOptions, 'repeat' | 'keepGoing' | 'trace'
 export async function watchCommand(context: Context, name: string, options: WatchOptions, command: string): Promise<never> {
   const cases = options.cases === undefined ? await casesFolder() : resolve(options.cases)
   const load = async () => withParameters(withFixes(await loadCase(name, cases), options), options.set)
+  const all = await loadCase(name, cases)
+  checkNames('--livepatch', options.livepatch, all.livepatches)
+  checkNames('--candidate', options.candidate, all.candidates)
+  if (options.variant) checkFixes([all], options.variant, options)
   await load()
   const {path: folder, giveUp} = await runFolder(options.output, new Date())
   const scratch = await mkdtemp(join(tmpdir(), 'patchbench-watch-'))
