@@ -3,13 +3,12 @@ import {chmod, mkdir, readFile, writeFile} from 'node:fs/promises'
 import {join} from 'node:path'
 import {beforeAll, describe, expect, it} from 'vitest'
 import {projectPath} from '../src/lib/project.js'
+import {build} from './support/build.js'
 import {creation, fileWith, mail, numbered, type Repository, repository} from './support/repository.js'
 import {scratch, until} from './support/scratch.js'
 import {LINUX, tarballOf} from './support/tarball.js'
 
-beforeAll(async () => {
-  await execa('npm', ['run', '--silent', 'prepare'], {cwd: projectPath()})
-})
+beforeAll(build)
 
 function start(args: string[], cache: string, env: Record<string, string> = {}) {
   const own = {HOME: cache, PATCHBENCH_CACHE: cache, NO_COLOR: '1', ...env}

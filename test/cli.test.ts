@@ -4,6 +4,7 @@ import {chmod, mkdir, readdir, readFile, writeFile} from 'node:fs/promises'
 import {join} from 'node:path'
 import {beforeAll, describe, expect, it} from 'vitest'
 import {projectPath} from '../src/lib/project.js'
+import {build} from './support/build.js'
 import {numbered, repository} from './support/repository.js'
 import {alive, scratch, until} from './support/scratch.js'
 import {LINUX} from './support/tarball.js'
@@ -12,9 +13,7 @@ const RULESETS = projectPath('test/fixtures/rulesets')
 
 type Options = {env?: Record<string, string>; cwd?: string}
 
-beforeAll(async () => {
-  await execa('npm', ['run', '--silent', 'prepare'], {cwd: projectPath()})
-})
+beforeAll(build)
 
 /** Starts the real program, with a cache and a home of its own and an apt that has no network. */
 async function start(args: string[], {env = {}, cwd}: Options = {}) {

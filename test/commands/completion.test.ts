@@ -5,6 +5,7 @@ import {tmpdir} from 'node:os'
 import {join} from 'node:path'
 import {afterAll, beforeAll, describe, expect, it} from 'vitest'
 import {projectPath} from '../../src/lib/project.js'
+import {build} from '../support/build.js'
 import {scratch} from '../support/scratch.js'
 
 const PATCHBENCH = projectPath('bin/patchbench')
@@ -13,7 +14,7 @@ let scripts: string
 let manual: string
 
 beforeAll(async () => {
-  await execa('npm', ['run', '--silent', 'prepare'], {cwd: projectPath()})
+  await build()
   scripts = await mkdtemp(join(tmpdir(), 'patchbench-test-'))
   for (const shell of ['bash', 'zsh', 'fish']) await writeFile(join(scripts, shell), (await execa(process.execPath, [PATCHBENCH, 'completion', shell])).stdout)
   manual = (await execa(process.execPath, [PATCHBENCH, 'man'])).stdout

@@ -7,6 +7,7 @@ import {projectPath} from '../../src/lib/project.js'
 import {codeOf, textOf} from '../../src/series/identity.js'
 import {readSeries} from '../../src/series/series.js'
 import {type Journal} from '../../src/submit/journal.js'
+import {build} from '../support/build.js'
 import {mail, numbered, type Repository} from '../support/repository.js'
 import {scratch} from '../support/scratch.js'
 import {diffOf, letter, SIGNED, tree} from '../support/submit.js'
@@ -16,9 +17,7 @@ const signal = new AbortController().signal
 // Each runs patchbench, git and perl several times.
 vi.setConfig({testTimeout: 300_000})
 
-beforeAll(async () => {
-  await execa('npm', ['run', '--silent', 'prepare'], {cwd: projectPath()})
-})
+beforeAll(build)
 
 type Received = {from: string; to: string[]; text: string}
 
