@@ -101,6 +101,7 @@ withUcode(withMachineOptions(withKernelOptions(program.command('shell'))))
   .option('--vng', "boot with virtme-ng, with this host's files read-only under it")
   .option('--cases <folder>', 'a folder of cases; default what patchbench.yaml names, else patches/')
   .addOption(new Option('--set <name=value>', 'a reproducer parameter of case.yaml').argParser(collect).default([], 'none'))
+  .addHelpText('after', examples('shell vrf-lookup --variant livepatched', 'shell vrf-lookup --variant patched --candidate opt-in'))
   .action(async (name: string, options: ShellOptions) => {
     const {shellCommand} = await import('./commands/shell.js')
     process.exitCode = await shellCommand(context, name, options)
@@ -120,6 +121,7 @@ program
   .option('--in-place', 'apply on the checked-out branch; it stays as it is unless all of the series applies')
   .option('--refresh', 'look for a newer --source now')
   .option('--json', 'print JSON')
+  .addHelpText('after', examples('apply my-fix.mbox --git ~/linux --base v6.12', 'apply outgoing/ --source 6.12', 'apply vrf-lookup --candidate opt-in --kernel 6.1'))
   .action(async (paths: string[], options: ApplyCommandOptions) => {
     const {applyCommand} = await import('./commands/apply.js')
     finish(await applyCommand(context, paths, options))
@@ -264,6 +266,7 @@ withBuildOptions(build.command('kernel'))
   .option('--per-commit', 'build each patch of the candidate in turn, and compare the warnings of W=1')
   .option('--cases <folder>', 'a folder of cases; default what patchbench.yaml names, else patches/')
   .option('--json', 'print JSON')
+  .addHelpText('after', examples('build kernel vrf-lookup', 'build kernel vrf-lookup --candidate opt-in --per-commit --idle'))
   .action(async (name: string, options: BuildKernelOptions) => {
     const {buildKernelCommand} = await import('./commands/build.js')
     finish(await buildKernelCommand(context, name, options))
@@ -462,7 +465,7 @@ function withKernelOptions(command: Command): Command {
 
 function withStockOptions(command: Command): Command {
   return command
-    .option('--kernel <line|vmlinuz>', 'stock kernels by line (6.12, or 6.12,6.1) or an image at hand')
+    .option('--kernel <line|vmlinuz>', 'stock kernels by line (6.12, or 6.12,6.1 where several can be) or an image at hand; default 6.12')
     .option('--modules <folder>', 'lib/modules/RELEASE of the image at hand')
     .option('--headers <folder>', 'build folder of the image at hand, for livepatches')
     .option('--built', 'run base and livepatches on kernels built from source as well')
@@ -511,6 +514,10 @@ function withSourceOptions(command: Command): Command {
 
 function commandLine(): string {
   return shellWords(['patchbench', ...process.argv.slice(2)])
+}
+
+function examples(...commands: string[]): string {
+  return ['', 'Examples:', ...commands.map((command) => `  patchbench ${command}`)].join('\n')
 }
 
 function count(text: string): number {

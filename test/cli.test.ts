@@ -342,6 +342,13 @@ describe('help and version', () => {
     for (const command of ['compare', 'shell', 'build', 'cases', 'doctor']) expect(stdout).toMatch(new RegExp(`^ {2}${command} `, 'm'))
   })
 
+  it.each(['apply', 'build kernel', 'shell'])('of %s has examples, which name options that it has', async (verb) => {
+    const {stdout} = await patchbench([...verb.split(' '), '--help'])
+    const [options = '', examples = ''] = stdout.split('\nExamples:\n')
+    expect(examples).toMatch(new RegExp(`^  patchbench ${verb} `))
+    expect([...examples.matchAll(/ (--[\w-]+)/g)].filter(([, name]) => !options.includes(`  ${name} `))).toEqual([])
+  })
+
   it('come with exit 2 where a command is missing', async () => {
     expect((await patchbench([])).exitCode).toBe(2)
     expect((await patchbench(['build'])).exitCode).toBe(2)
