@@ -1,7 +1,8 @@
 import {readFile, stat} from 'node:fs/promises'
 import {join} from 'node:path'
-import {describe, expect, test} from 'vitest'
-import {compare, FIXTURES, reasons, verdicts} from '../support/patchbench.js'
+import pLimit from 'p-limit'
+import {beforeAll, describe, expect, test} from 'vitest'
+import {compare, type Compared, FIXTURES, reasons, verdicts} from '../support/patchbench.js'
 
 const MINUTES = 60_000
 
@@ -17,25 +18,41 @@ const FAILURES: [name: string, reason: RegExp][] = [
   ['stray', /reported 'surprise', which case.yaml does not name/],
 ]
 
+/** Those that take longest, the longest last. */
+const WAITING = ['hang', 'freeze', 'chatter']
+
+/** What a comparison of each left; a test's folders go when it ends. */
+type Left = Compared & {stacks: string; console: string}
+
 describe('a machine that fails is could-not-run, never a verdict', () => {
-  test.each(FAILURES)('%s', {timeout: 5 * MINUTES}, async (name, reason) => {
-    const {exit, results} = await compare([name, '--cases', FIXTURES])
+  const ran = new Map<string, Left>()
+
+  // Side by side, as most of them do nothing but wait for what does not come.
+  beforeAll(async () => {
+    const limit = pLimit(4)
+    const inOrder = [...FAILURES].sort(([a], [b]) => WAITING.indexOf(b) - WAITING.indexOf(a))
+    const run = async (name: string) => {
+      const compared = await compare([name, '--cases', FIXTURES])
+      const read = async (path: string) => await readFile(join(compared.results[0]?.evidence ?? '', 'base-1', path), 'utf8').catch(() => '')
+      ran.set(name, {...compared, stacks: await read('base/stacks'), console: await read('console.log')})
+    }
+    await Promise.all(inOrder.map(async ([name]) => await limit(async () => await run(name))))
+  }, 15 * MINUTES)
+
+  test.each(FAILURES)('%s', (name, reason) => {
+    const {exit, results} = ran.get(name)!
     expect(verdicts(results)).toEqual({base: 'could-not-run'})
     expect(reasons(results)).toMatch(reason)
     expect(exit).toBe(69)
   })
-})
 
-test('a hung reproducer leaves the stacks of its tasks', {timeout: 5 * MINUTES}, async () => {
-  const {results} = await compare(['hang', '--cases', FIXTURES])
-  const stacks = await readFile(join(results[0]!.evidence, 'base-1/base/stacks'), 'utf8')
-  expect(stacks).toMatch(/sleep\/\d+\n.*hrtimer_nanosleep|sleep\/\d+\n(.*\n)*.*do_nanosleep/)
-})
+  test('a hung reproducer leaves the stacks of its tasks', () => {
+    expect(ran.get('hang')!.stacks).toMatch(/sleep\/\d+\n.*hrtimer_nanosleep|sleep\/\d+\n(.*\n)*.*do_nanosleep/)
+  })
 
-test('the last console lines of a lost machine are evidence', {timeout: 5 * MINUTES}, async () => {
-  const {results} = await compare(['panic', '--cases', FIXTURES])
-  const log = await readFile(join(results[0]!.evidence, 'base-1/console.log'), 'utf8')
-  expect(log).toContain('Kernel panic - not syncing')
+  test('the last console lines of a lost machine are evidence', () => {
+    expect(ran.get('panic')!.console).toContain('Kernel panic - not syncing')
+  })
 })
 
 test('evidence of many megabytes comes home', {timeout: 5 * MINUTES}, async () => {
