@@ -11,7 +11,7 @@ import {entriesOf, readBlob} from '../tree/tree.js'
 import {caseFiles} from './casefiles.js'
 import {type Found, seriesFilesOf, statedBase} from './mails.js'
 import {checkNewName, type Home, slug, writeCase} from './newcase.js'
-import {guessModules, guessOptions, type Guess, type Reader} from './options.js'
+import {guessModules, guessOptions, type Guess, type Reader, unbuiltFiles} from './options.js'
 
 /** What a series did on a source: whether it is for that line. */
 export type Tried = {line: string; label: string; fits: boolean; why: string; applied: Applied}
@@ -32,6 +32,8 @@ export type Imported = {
   /** Those of the options that kconfigs/ lacks, which its fragment asks for. */
   lacking: Guess[]
   modules: string[]
+  /** Source files of the series that no rule of the Makefiles builds, as far as can be seen. */
+  unbuilt: string[]
 }
 
 export type ImportOptions = {found: Found; sources: readonly Source[]; home: Home; name: string; candidate: string}
@@ -53,6 +55,7 @@ export async function importSeries(context: Context, {found: {series}, sources, 
   const options = await guessOptions(read, files)
   const lacking = await lackingOf(context, source, options)
   const modules = await guessModules(read, files)
+  const unbuilt = await unbuiltFiles(read, files)
   const lines = [...new Set(fitting.map(({line}) => line))]
   const title = titleOf(series)
   const base = statedBase(series)
@@ -60,7 +63,7 @@ export async function importSeries(context: Context, {found: {series}, sources, 
   const mails = lines.flatMap((line) => Object.entries(seriesFilesOf(series)).map(([file, content]) => [join('linux', candidate, line, file), {content}] as const))
   const folder = await writeCase(home, name, {...own, ...Object.fromEntries(mails)})
   const facts = {title, candidate, patches: series.patches.map((patch) => patch.title), lines, base: base ?? null}
-  return {tried, made: {name, folder, settings: home.settings ?? null, ...facts, files: [...new Set(files.map(({path}) => path))], options, lacking, modules}}
+  return {tried, made: {name, folder, settings: home.settings ?? null, ...facts, files: [...new Set(files.map(({path}) => path))], options, lacking, modules, unbuilt}}
 }
 
 /** A name for the case: the one that is given, that of the only file, or one of the title. */

@@ -14,16 +14,31 @@ export type Reader = (path: string) => Promise<string | undefined>
  * neither ifdefs nor what the options depend on are looked at.
  */
 export async function guessOptions(read: Reader, files: readonly FilePatch[]): Promise<Guess[]> {
-  const makefiles = cached(async (folder: string) => parseMakefile((await read(posix.join(folder, 'Kbuild'))) ?? (await read(posix.join(folder, 'Makefile'))) ?? ''))
+  const makefiles = cached(async (folder: string) => await rulesIn(read, folder))
   const guesses = new Map<string, Guess>()
   for (const {path, hunks, kind} of files) {
     if (kind === 'delete') continue
     const added = /(?:^|\/)Kconfig[^/]*$/.test(path) ? optionsAdded(hunks.flatMap(({lines}) => lines)) : []
-    const built = /\.[cS]$/.test(path) ? await optionsOf(path.replace(/\.[cS]$/, '.o'), makefiles) : []
+    const built = (/\.[cS]$/.test(path) ? await optionsOf(path.replace(/\.[cS]$/, '.o'), makefiles) : undefined) ?? []
     const askable = await Promise.all(built.map(async (symbol) => !(await isHidden(symbol, path, read))))
     for (const symbol of [...added, ...built.filter((_, index) => askable[index])]) if (!guesses.has(symbol)) guesses.set(symbol, {symbol, path})
   }
   return [...guesses.values()]
+}
+
+/** The .c and .S files of a series that no rule of the tree's Makefiles builds: by a name that is no rule's, or as a part of another file. A guess as well. */
+export async function unbuiltFiles(read: Reader, files: readonly FilePatch[]): Promise<string[]> {
+  const makefiles = cached(async (folder: string) => await rulesIn(read, folder))
+  const sources = files.filter(({path, kind}) => kind !== 'delete' && /\.[cS]$/.test(path) && !APART.test(path)).map(({path}) => path)
+  const rules = await Promise.all(sources.map(async (path) => await optionsOf(path.replace(/\.[cS]$/, '.o'), makefiles)))
+  return [...new Set(sources.filter((_, index) => rules[index] === undefined))]
+}
+
+/** What is built by Makefiles of another kind, and is no part of the kernel. */
+const APART = /^(?:tools|scripts|samples|usr|Documentation)\//
+
+async function rulesIn(read: Reader, folder: string): Promise<Rule[]> {
+  return parseMakefile((await read(posix.join(folder, 'Kbuild'))) ?? (await read(posix.join(folder, 'Makefile'))) ?? '')
 }
 
 /** Whether an option has no prompt, and comes by what selects it alone. */
@@ -46,7 +61,7 @@ export async function guessModules(read: Reader, files: readonly FilePatch[]): P
   const modules = new Set<string>()
   for (const {path} of files.filter((file) => file.path.endsWith('.c') && file.kind !== 'delete')) {
     const folder = posix.dirname(path)
-    const rules = parseMakefile((await read(posix.join(folder, 'Kbuild'))) ?? (await read(posix.join(folder, 'Makefile'))) ?? '')
+    const rules = await rulesIn(read, folder)
     for (const {object, option} of wholes(posix.basename(path).replace(/c$/, 'o'), rules)) {
       if (option !== undefined && /^\s+(?:def_)?tristate\b/m.test((await kconfigOf(option, path, read)) ?? '')) modules.add(object.replace(/\.o$/, '').replaceAll('-', '_'))
     }
@@ -72,14 +87,14 @@ function optionsAdded(lines: readonly string[]): string[] {
 
 type Makefiles = (folder: string) => Promise<Rule[]>
 
-/** The options of an object or a folder (its name ends in `/`), the nearest first. */
-async function optionsOf(path: string, makefiles: Makefiles): Promise<string[]> {
+/** The options of an object or a folder (its name ends in `/`), the nearest first; undefined where no rule builds it. */
+async function optionsOf(path: string, makefiles: Makefiles): Promise<string[] | undefined> {
   for (let folder = posix.dirname(path); ; folder = posix.dirname(folder)) {
     const name = folder === '.' ? path : path.slice(folder.length + 1)
     const rules = await makefiles(folder)
     const own = optionsIn(name, rules)
-    if (own !== undefined) return folder === '.' ? own : [...new Set([...own, ...(await optionsOf(`${folder}/`, makefiles))])]
-    if (folder === '.') return []
+    if (own !== undefined) return folder === '.' ? own : [...new Set([...own, ...((await optionsOf(`${folder}/`, makefiles)) ?? [])])]
+    if (folder === '.') return undefined
   }
 }
 

@@ -74,13 +74,14 @@ async function statedBaseIn({signal}: Context, base: string | undefined, source:
   return (await hasCommit(signal, source, base)) ? base : undefined
 }
 
-function madeText({name, folder, settings, title, patches, files, options, lacking, modules}: Imported, tried: readonly Tried[]): string {
+function madeText({name, folder, settings, title, patches, files, options, lacking, modules, unbuilt}: Imported, tried: readonly Tried[]): string {
   const lines = [`${name}: ${title}`, `  made ${shown(folder)} of ${patches.length === 1 ? '1 patch' : `${patches.length} patches`}`]
   lines.push(...tried.map(({label, fits, why}) => (fits ? `  applies to ${label}` : `  is not for ${label}: ${why}`)))
   lines.push(`  files: ${files.join(', ')}`)
   if (options.length > 0) lines.push(`  built under ${options.map(({symbol}) => symbol).join(', ')} (guessed)`)
   if (lacking.length > 0) lines.push(`  ${name}.config asks for ${lacking.map(({symbol}) => symbol).join(', ')}, which kconfigs/ does not: kernels for this case are built apart`)
   if (modules.length > 0) lines.push(`  on stock kernels its code may be in ${modules.join(', ')}`)
+  if (unbuilt.length > 0) lines.push(`  no Makefile builds ${unbuilt.join(', ')} (guessed): a kernel with the series may be the same without ${unbuilt.length === 1 ? 'it' : 'them'}`)
   return [...lines, ...settingsLines(settings), ...nextSteps(name, folder, 'patched')].join('\n')
 }
 

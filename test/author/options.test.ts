@@ -1,5 +1,5 @@
 import {describe, expect, it} from 'vitest'
-import {guessModules, guessOptions, parseMakefile} from '../../src/author/options.js'
+import {guessModules, guessOptions, parseMakefile, unbuiltFiles} from '../../src/author/options.js'
 import {type FilePatch} from '../../src/series/diff.js'
 
 const TREE: Record<string, string> = {
@@ -46,6 +46,12 @@ describe('the options of a file', () => {
   it('say which file asks', async () => {
     expect(await guessOptions(read, [file('net/ipv4/arp.c'), file('net/ipv4/ipmr.c')])).toContainEqual({symbol: 'IP_MROUTE', path: 'net/ipv4/ipmr.c'})
   })
+})
+
+it('files that no Makefile builds are named, and those that are no part of the kernel are not', async () => {
+  const gone: FilePatch = {...file('net/ipv4/gone.c'), kind: 'delete'}
+  const some = ['net/ipv4/arp.c', 'net/ipv4/ipmr.c', 'net/netfilter/nf_flow_table_core.c', 'net/ipv4/stray.c', 'elsewhere/a.c', 'include/linux/a.h', 'tools/testing/selftests/net/a.c'].map((path) => file(path))
+  expect(await unbuiltFiles(read, [...some, gone])).toEqual(['net/ipv4/stray.c', 'elsewhere/a.c'])
 })
 
 it('a file that can be a module is in that, also as a part', async () => {
