@@ -1,6 +1,7 @@
 import {type Patch, type Series} from '../series/series.js'
 import {notesOf, prefixOf, treeOf} from './message.js'
 import {type Complaint, notRun, type Row, rowsOf} from './rows.js'
+import {strangeAuthor, strangeSubject} from './strange.js'
 
 /** The trees that patches of the network go to (MAINTAINERS, the `T:` lines of the subsystems that netdev takes pulls from). */
 const TREES = ['net', 'net-next', 'nf', 'nf-next', 'bpf', 'bpf-next', 'ipsec', 'ipsec-next', 'wireless', 'wireless-next', 'iproute2', 'iproute2-next']
@@ -23,6 +24,7 @@ export function isForNetdev({patches}: {patches: readonly Patch[]}): boolean {
 export function checkForm(series: Series): Row[] {
   const {patches} = series
   return [
+    ...patches.flatMap((patch, index) => rowsOf('from', index + 1, strangeAuthor(patch))),
     ...patches.flatMap((patch, index) => rowsOf('subject', index + 1, subjectComplaints(patch))),
     ...rowsOf('numbering', null, numberingComplaints(series)),
     ...rowsOf('changelog', null, changelogComplaints(series)),
@@ -40,8 +42,9 @@ function netdevRows(series: Series): Row[] {
   ]
 }
 
-function subjectComplaints({title, subject, where: place}: Patch): Complaint[] {
-  const complaints: Complaint[] = []
+function subjectComplaints(patch: Patch): Complaint[] {
+  const {title, subject, where: place} = patch
+  const complaints = strangeSubject(patch)
   if (!/^\s*\[[^\]]*PATCH/.test(subject)) complaints.push({state: 'failed', place, reason: `no [PATCH] before '${title}'`})
   if (title.length > LONGEST) complaints.push({state: 'failed', place, reason: `the subject has ${title.length} characters, ${LONGEST} are the most`})
   if (!/^[\w.,/*+ {}-]+: \S/.test(title)) complaints.push({state: 'warned', place, reason: `'${title}' does not begin with a subsystem, like 'ipmr: '`})

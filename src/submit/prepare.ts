@@ -19,6 +19,7 @@ import {lastCheck} from './record.js'
 import {type Recipient, recipientsOf, type Wishes} from './recipients.js'
 import {type Tag, tagsOf} from './replies.js'
 import {withScripts} from './scripts.js'
+import {strangeAuthor, strangeSubject} from './strange.js'
 
 export type SendInput = {
   owner: Owner
@@ -68,6 +69,7 @@ export type Prepared = {
 export async function prepare(context: Context, input: SendInput): Promise<Prepared> {
   const {series, source, owner, journals} = input
   const {signal} = context
+  checkSeen(series)
   context.progress(`applying to ${source.label}`)
   const applied = await applyTo(context, series, source)
   if (!applied) throw new InputError(`the series does not apply to ${source.label}: '${input.commands.check}' says where`)
@@ -94,8 +96,33 @@ export async function prepare(context: Context, input: SendInput): Promise<Prepa
   } satisfies Letter)
   context.progress('reading the mails back')
   if ((await treeOf(context, mails, source)) !== applied.tree) throw new CouldNotRun('git am makes another tree of the mails than of the series: please report this')
-  const notes = [...(maintainers.length === 0 ? [`${source.label} has no get_maintainer.pl that could be asked`] : []), ...(before?.notes ?? [])]
+  const notes = [
+    ...(maintainers.length === 0 ? [`${source.label} has no get_maintainer.pl that could be asked`] : []),
+    ...(before?.notes ?? []),
+    ...otherBase(series, source),
+    ...lateTags(series, journals, tags),
+  ]
   return {version, mails, recipients, tags, evidence, against, notes, tree: applied.tree}
+}
+
+/** The mails state the base that their author wrote, whatever they were tried on. */
+function otherBase(series: Series, {commit, label}: Source): string[] {
+  const {base} = statedIn(series)
+  if (base === undefined || base === commit) return []
+  return [`the series states base-commit ${base.slice(0, 12)}, and was tried on ${label} (${commit.slice(0, 12)}): --source names a git tree that has the stated one`]
+}
+
+/** Tags that were collected for what was sent already go nowhere by themselves. */
+function lateTags(series: Series, journals: readonly Journal[], tags: readonly Tag[]): string[] {
+  const same = journals.find((one) => one.series === textOf(series))
+  if (!same || !tags.some(({patch}) => patch !== null)) return []
+  return [`exactly this series was sent as v${same.version}, and is not sent twice: its tags are in these files alone; whoever applies v${same.version} collects them, and a next version has them by --tags`]
+}
+
+/** A mail that looks otherwise than it is is not made, whatever is overridden. */
+function checkSeen({cover, patches}: Series): void {
+  const [first] = [...[...cover, ...patches].flatMap(strangeSubject), ...patches.flatMap(strangeAuthor)]
+  if (first) throw new InputError(`${first.place}: ${first.reason}; no mail is made of it`)
 }
 
 async function applyTo(context: Context, series: Series, {directory, commit: base, label}: Source): Promise<{commit: string; tree: string} | undefined> {

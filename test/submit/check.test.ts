@@ -44,7 +44,7 @@ it('has nothing against a series that is as it should be, and names what it did 
   const rows = await check(one, letter(await good(one)))
   expect(rows.filter(({state}) => state === 'warned' || state === 'failed')).toEqual([])
   const passed = rows.filter(({state}) => state === 'passed').map(({check: name}) => name)
-  expect(passed).toEqual(['applies', 'checkpatch', 'maintainers', 'fixes', 'signed-off-by', 'subject', 'numbering', 'changelog', 'netdev-prefix', 'netdev-size', 'netdev-cover', 'kconfig', 'documentation', 'selftest'])
+  expect(passed).toEqual(['applies', 'checkpatch', 'maintainers', 'fixes', 'signed-off-by', 'from', 'subject', 'numbering', 'changelog', 'netdev-prefix', 'netdev-size', 'netdev-cover', 'kconfig', 'documentation', 'selftest'])
   const left = rows.filter(({state}) => state === 'not-run').map(({check: name, reason}) => [name, reason])
   expect(left.slice(0, 4)).toEqual([['base-commit', 'the series states none; it was applied to linux 6.12.7'], ['build', '--no-build'], ['sparse', '--no-build'], ['compiled-in', '--no-build']])
   expect(left.slice(4).map(([name]) => name)).toEqual(['coccinelle'])
@@ -70,6 +70,9 @@ const BROKEN: [what: string, check: string, state: 'warned' | 'failed', words: R
   ['a last Signed-off-by of nobody who sends it', 'signed-off-by', 'failed', /the last Signed-off-by is that of Bob <bob/, (one) => ({...one, signed: `${SIGNED}Signed-off-by: Bob <bob@example.org>\n`})],
   ['a chain in the wrong order', 'signed-off-by', 'failed', /Bob signs off before the author/, (one) => ({...one, signed: `Signed-off-by: Bob <bob@example.org>\n${SIGNED}`})],
   ['a co-developer who did not sign off', 'signed-off-by', 'failed', /'Co-developed-by: Bob <bob@example\.org>' is not followed/, (one) => ({...one, signed: `Co-developed-by: Bob <bob@example.org>\n${SIGNED}`})],
+  ['a subject that turns the terminal red', 'subject', 'failed', /the subject has U\+001B, which nobody sees/, (one) => ({...one, subject: '[PATCH net] net: \u001b[31mdo it'})],
+  ['a subject that is written backwards', 'subject', 'failed', /the subject has U\+202E/, (one) => ({...one, subject: '=?utf-8?q?[PATCH_net]_net:_do_=E2=80=AEti?='})],
+  ['a name with what nobody sees', 'from', 'failed', /^series\.mbox: the author's From has U\+001B, U\+200B, which nobody sees/, (one) => ({...one, from: '=?utf-8?q?Ann_=1B[31m=E2=80=8BAuthor?= <ann@example.org>'})],
   ['a long subject', 'subject', 'failed', /has \d\d characters, 75 are the most/, (one) => ({...one, subject: `[PATCH net] net: ${'long '.repeat(16)}end`})],
   ['a subject without [PATCH]', 'subject', 'failed', /no \[PATCH\]/, (one) => ({...one, subject: '[net] net: do it'})],
   ['a subject without a subsystem', 'subject', 'warned', /does not begin with a subsystem/, (one) => ({...one, subject: '[PATCH net] Do it'})],

@@ -519,10 +519,36 @@ describe('tags of replies', () => {
     expect(text).toMatch(/\nFixes: .*\nReviewed-by: Rev Iewer <rev@example\.org>\nTested-by: Tess Ter <tess@example\.org>\nSigned-off-by: Jörg/)
     expect(text).not.toContain('Quoted')
     expect(await amended(one, said)).toBe(said.tree)
+    expect(said.notes.join()).not.toContain('was sent as v1')
     const sloppy = await dryRun(one, '--tags', mbox, '--sloppy-trailers')
     expect(sloppy.tags.filter(({patch}) => patch === null)).toHaveLength(1)
     expect(await textIn(sloppy, '0002-selftests-net-lose-nothing.eml')).toMatch(new RegExp(`Acked-by: Rev Iewer[\\s\\S]*${SIGNED}`))
   })
+})
+
+it('says of tags for what was sent already, and of a base that is not the one it was tried on, that it is so', async () => {
+  const one = await single()
+  await ready(one)
+  const server = await smtp()
+  await patchbench(one, ['send', '--send'], server.port)
+  const mbox = join(one.home, 'replies.mbox')
+  await writeFile(mbox, `From 0123456789012345678901234567890123456789 Mon Sep 17 00:00:00 2001\nFrom: Rev Iewer <rev@example.org>\nSubject: Re: it\nMessage-ID: <r1@example.org>\nIn-Reply-To: ${ids(server.mails)[0]!}\n\nAcked-by: Rev Iewer <rev@example.org>\n\n`)
+  const said = await dryRun(one, '--tags', mbox)
+  expect(said.tags).toMatchObject([{patch: 1}])
+  expect(said.notes.join('\n')).toMatch(/exactly this series was sent as v1, and is not sent twice: its tags are in these files alone/)
+  expect((await dryRun(one)).notes).toEqual([])
+  const file = join(one.folder, '0001-a.patch')
+  await writeFile(file, `${await readFile(file, 'utf8')}\nbase-commit: ${'d'.repeat(40)}\n`)
+  expect((await dryRun(one)).notes.join('\n')).toMatch(/the series states base-commit dddddddddddd, and was tried on .* \(\w{12}\)/)
+})
+
+it('makes no mail of what nobody sees', async () => {
+  const one = await single()
+  const file = join(one.folder, '0001-a.patch')
+  await writeFile(file, (await readFile(file, 'utf8')).replace(/^From: .*$/m, 'From: =?utf-8?q?Ann_=1B[8mAuthor?= <ann@example.org>'))
+  const {exitCode, stdout, stderr} = await patchbench(one, ['send', '--override', 'no matter'])
+  expect({exitCode, stdout}).toEqual({exitCode: 2, stdout: ''})
+  expect(stderr).toMatch(/^patchbench: 0001-a\.patch: the author's From has U\+001B, which nobody sees, in it: write it without; no mail is made of it$/m)
 })
 
 it('refuses bad words with one sentence, exit 2', async () => {
