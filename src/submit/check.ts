@@ -11,6 +11,7 @@ import {checkFixes, hasHistory} from './fixes.js'
 import {checkMaintainers} from './maintainers.js'
 import {type Person} from './message.js'
 import {checkForm} from './netdev.js'
+import {checkOpenwrt, linuxNotRun} from './openwrt.js'
 import {notRun, type Row} from './rows.js'
 import {withScripts} from './scripts.js'
 import {checkDco, checkSignoffs} from './signoff.js'
@@ -35,6 +36,7 @@ export async function checkSeries(context: Context, input: CheckInput): Promise<
   const {series, source, own} = input
   const {signal} = context
   const {patches} = series
+  const isLinux = source.tree === 'linux'
   context.progress(`applying to ${source.label}`)
   const {applied, rows: applies} = await checkApplies(context, series, source)
   const tip = applied.commit === null || applied.tree === null ? undefined : {commit: applied.commit, tree: applied.tree}
@@ -49,13 +51,13 @@ export async function checkSeries(context: Context, input: CheckInput): Promise<
     ...applies,
     ...scripted.checkpatch,
     ...(await builds(context, input, tip)),
-    await coccinelle(context, input, tip),
+    ...(isLinux ? [await coccinelle(context, input, tip)] : []),
     ...scripted.maintainers,
-    ...(await checkFixes(signal, patches, source)),
+    ...(await checkFixes(signal, patches, source, isLinux)),
     ...checkSignoffs(patches, own),
-    ...(source.tree === 'firewall4' ? checkDco(patches) : []),
+    ...(isLinux ? [] : checkDco(patches)),
     ...checkForm(series),
-    ...(await checkExpected(signal, patches, source)),
+    ...(isLinux ? await checkExpected(signal, patches, source) : [...checkOpenwrt(patches), ...linuxNotRun()]),
   ]
 }
 

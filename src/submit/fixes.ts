@@ -17,14 +17,14 @@ export async function hasHistory(signal: AbortSignal, {directory, commit}: Histo
 /**
  * The Fixes tags: whether each names a commit that the tree has, by its subject
  * (submitting-patches.rst, "Using Reported-by, ... and Fixes"); and whether a
- * fix has one, which netdev requires.
+ * fix has one, which netdev requires. Elsewhere it may be the address of an issue.
  */
-export async function checkFixes(signal: AbortSignal, patches: readonly Patch[], history: History): Promise<Row[]> {
+export async function checkFixes(signal: AbortSignal, patches: readonly Patch[], history: History, isLinux = true): Promise<Row[]> {
   const known = await hasHistory(signal, history)
   const none = !patches.some(({body}) => fixesOf(body).length > 0)
   const rows: Row[] = []
   for (const [index, patch] of patches.entries()) {
-    const tags = fixesOf(patch.body)
+    const tags = fixesOf(patch.body).filter(({value}) => isLinux || !/^https?:\/\/\S+$/.test(value))
     const complaints = tags.length > 0 ? tags.flatMap(({value}) => formComplaints(value, patch.where)) : missingTag(patch, patches, none)
     if (complaints.length > 0 || tags.length === 0) rows.push(...rowsOf('fixes', index + 1, complaints, tags.length === 0 ? 'no Fixes tag, and none is required' : ''))
     else if (!known) rows.push(notRun('fixes', index + 1, 'the tree has no history in which the commit could be looked up: name a clone with --source'))

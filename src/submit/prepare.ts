@@ -15,6 +15,7 @@ import {isSent, type Journal, type Owner} from './journal.js'
 import {type Maintainer, maintainersOf} from './maintainers.js'
 import {type Person, prefixOf} from './message.js'
 import {hasChangelog} from './netdev.js'
+import {LIST} from './openwrt.js'
 import {lastCheck} from './record.js'
 import {type Recipient, recipientsOf, type Wishes} from './recipients.js'
 import {type Tag, tagsOf} from './replies.js'
@@ -76,7 +77,7 @@ export async function prepare(context: Context, input: SendInput): Promise<Prepa
   const version = versionOf(series, journals, input.version)
   context.progress('asking get_maintainer.pl')
   const maintainers = await withScripts(context, source, series.patches, async (scripts): Promise<Maintainer[]> => (await maintainersOf(signal, scripts, scripts.mails)) ?? [])
-  const recipients = recipientsOf(series.patches, maintainers, input.wishes)
+  const recipients = recipientsOf(series.patches, source.tree === 'firewall4' ? [LIST] : maintainers, input.wishes)
   const sent = journals.flatMap(({mails}) => mails.map(({messageId, subject, code}) => ({messageId, title: subject.replace(/^(?:\s*\[[^\]]*\])+\s*/, ''), code})))
   const tags = input.tags ? await tagsOf(signal, input.tags.mbox, series, sent, input.tags.sloppy) : []
   const evidence = await evidenceOf({case: owner.case, candidate: owner.candidate, code: codeOf(series)}, input.results)
@@ -97,7 +98,7 @@ export async function prepare(context: Context, input: SendInput): Promise<Prepa
   context.progress('reading the mails back')
   if ((await treeOf(context, mails, source)) !== applied.tree) throw new CouldNotRun('git am makes another tree of the mails than of the series: please report this')
   const notes = [
-    ...(maintainers.length === 0 ? [`${source.label} has no get_maintainer.pl that could be asked`] : []),
+    ...(maintainers.length === 0 && source.tree === 'linux' ? [`${source.label} has no get_maintainer.pl that could be asked`] : []),
     ...(before?.notes ?? []),
     ...otherBase(series, source),
     ...lateTags(series, journals, tags),

@@ -200,6 +200,33 @@ it('checks what OpenWrt asks of a commit, for firewall4 alone', async () => {
   expect(await said('Ann Author <ann@example.org>', 'Signed-off-by: Ann A. <ann@example.org>\n')).toMatch(/^failed: no 'Signed-off-by: Ann Author <ann@example\.org>'/)
 })
 
+describe('of firewall4', () => {
+  const LONG_LINE = `${'words '.repeat(14)}\n`
+  const RULES = {'root/usr/share/ucode/fw4.uc': 'x\n'}
+  const TESTED = {...RULES, 'tests/01_a': 'x\n'}
+  type Case = [what: string, check: string, state: 'passed' | 'warned' | 'failed', words: RegExp, letter: Letter, files?: Record<string, string>]
+
+  it.each<Case>([
+    ['a subject of 63 characters', 'openwrt-subject', 'failed', /the subject has 63 characters: OpenWrt recommends 50 at the most, and takes 60/, {subject: `[PATCH firewall4] fw4: ${'a'.repeat(58)}`}],
+    ['a subject of 55 characters', 'openwrt-subject', 'warned', /has 55 characters/, {subject: `[PATCH firewall4] fw4: ${'a'.repeat(50)}`}],
+    ['a capital letter', 'openwrt-subject', 'failed', /with a small letter after the prefix/, {subject: '[PATCH firewall4] fw4: Do it'}],
+    ['no message', 'openwrt-message', 'failed', /no message besides the subject/, {message: ''}],
+    ['long lines', 'openwrt-message', 'warned', /1 line of the message with more than 75/, {message: LONG_LINE}],
+    ['a subject that does not name the project', 'openwrt-prefix', 'warned', /\[PATCH firewall4\]/, {subject: '[PATCH] fw4: do it'}],
+    ['a change without a test', 'openwrt-tests', 'warned', /nothing of tests\/ is touched/, {}, RULES],
+    ['the address of an issue as what it fixes', 'fixes', 'passed', /none is required/, {fixes: 'Fixes: https://example.org/issues/16\n'}],
+    ['nothing', 'openwrt-tests', 'passed', /^: $/, {}],
+  ])('%s', async (_, row, state, words, own, files = TESTED) => {
+    const one = await tree()
+    const source = {...one.source, tree: 'firewall4' as const}
+    const rows = await check({source}, letter({subject: '[PATCH firewall4] fw4: do it', diff: await diffOf(one.repo, files), ...own}))
+    expect(worst(of(rows, row))).toBe(state)
+    expect(of(rows, row).map(({place, reason}) => `${state === 'passed' ? '' : place}: ${reason}`).join('\n')).toMatch(words)
+    expect(rows.filter(({check: name, state: other}) => name !== row && other === 'failed')).toEqual([])
+    for (const linux of ['coccinelle', 'kconfig', 'documentation', 'selftest']) expect(of(rows, linux)).toMatchObject([{state: 'not-run', reason: 'asked of linux, not of firewall4'}])
+  })
+})
+
 it('runs the scripts of the base, not what a series makes of them', async () => {
   const one = await tree()
   const witness = join(await scratch(), 'ran')

@@ -8,7 +8,7 @@ import {codeOf, textOf} from '../../src/series/identity.js'
 import {readSeries} from '../../src/series/series.js'
 import {type Journal} from '../../src/submit/journal.js'
 import {build} from '../support/build.js'
-import {mail, numbered, type Repository} from '../support/repository.js'
+import {mail, numbered, type Repository, repository} from '../support/repository.js'
 import {scratch} from '../support/scratch.js'
 import {diffOf, letter, SIGNED, tree} from '../support/submit.js'
 
@@ -540,6 +540,28 @@ it('says of tags for what was sent already, and of a base that is not the one it
   const file = join(one.folder, '0001-a.patch')
   await writeFile(file, `${await readFile(file, 'utf8')}\nbase-commit: ${'d'.repeat(40)}\n`)
   expect((await dryRun(one)).notes.join('\n')).toMatch(/the series states base-commit dddddddddddd, and was tried on .* \(\w{12}\)/)
+})
+
+it("of firewall4 goes to OpenWrt's list, besides whom the user names", async () => {
+  const repo = await repository({'root/usr/share/firewall4/main.uc': 'x\n', 'root/usr/share/ucode/fw4.uc': 'x\n'})
+  const diff = await diffOf(repo, {'root/usr/share/ucode/fw4.uc': 'y\n', 'tests/01_a': 'y\n'})
+  const [home, cases] = [await scratch(), await scratch()]
+  const folder = join(cases, 'lossy/firewall4/fix/master')
+  await mkdir(folder, {recursive: true})
+  await mkdir(join(cases, 'lossy/router/uci'), {recursive: true})
+  await writeFile(join(cases, 'lossy/router/uci/firewall.json'), '{}')
+  await writeFile(join(cases, 'lossy/case.yaml'), CASE.replace('tree: linux', 'tree: firewall4\nfirewall4:\n  router: router').replace('{patched: fixed}', '{ruleset: fixed}'))
+  await writeFile(join(cases, 'lossy/reproduce'), '#!/bin/sh\n', {mode: 0o755})
+  await writeFile(join(folder, '0001-a.patch'), letter({subject: '[PATCH firewall4] fw4: do it', diff}))
+  const one: Place = {repo, source: repo.folder, home, cases, folder, base: await repo.git('rev-parse', 'HEAD')}
+  const said = await dryRun(one, '--cc', 'more@example.org')
+  expect(said.recipients.map(({as, email, reason}) => `${as} ${email} ${reason}`)).toEqual([
+    'To more@example.org --cc',
+    'To openwrt-devel@lists.openwrt.org open list:OpenWrt',
+  ])
+  expect(said.mails.map(({subject}) => subject)).toEqual(['[PATCH firewall4] fw4: do it'])
+  expect(said.notes.join()).not.toContain('get_maintainer.pl')
+  expect(await amended(one, said)).toBe(said.tree)
 })
 
 it('makes no mail of what nobody sees', async () => {
