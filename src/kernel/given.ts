@@ -45,19 +45,26 @@ async function mustExist(path: string, option: string, hint = ''): Promise<void>
   throw new InputError(`${option}: ${path} does not exist${hint ? `: ${hint}` : ''}`)
 }
 
-/** The release in an x86 image's header (Documentation/arch/x86/boot.rst, kernel_version). */
 async function imageRelease(vmlinuz: string): Promise<string> {
+  const release = /^[\x21-\x7e]+/.exec((await imageVersion(vmlinuz)) ?? '')?.[0]
+  if (release) return release
+  throw new InputError(`--kernel: ${vmlinuz} is no bootable x86 kernel image (a bzImage, as in /boot/vmlinuz-*)`)
+}
+
+/**
+ * The release, builder and `uname -v` in an x86 image's header
+ * (Documentation/arch/x86/boot.rst, kernel_version); undefined where it is no such image.
+ */
+export async function imageVersion(vmlinuz: string): Promise<string | undefined> {
   const file = await open(vmlinuz)
   try {
     const header = Buffer.alloc(0x8000)
     await file.read(header, 0, header.length, 0)
     const offset = header.readUInt16LE(0x20e) + 0x200
-    const release = /^[\x21-\x7e]+/.exec(header.toString('latin1', offset, offset + 128))?.[0]
-    if (header.toString('latin1', 0x202, 0x206) === 'HdrS' && release) return release
+    return header.toString('latin1', 0x202, 0x206) === 'HdrS' ? /^[\x20-\x7e]*/.exec(header.toString('latin1', offset, offset + 512))?.[0] : undefined
   } finally {
     await file.close()
   }
-  throw new InputError(`--kernel: ${vmlinuz} is no bootable x86 kernel image (a bzImage, as in /boot/vmlinuz-*)`)
 }
 
 async function checkHeaders(headers: string, release: string): Promise<void> {

@@ -24,6 +24,25 @@ export async function packagedKernel(context: Context, wanted: string, refresh =
   const resolved = await remembered(context, join('kernel', `newest-${wanted}`), refresh, async () => {
     return await lookUp(context, await openApt(context, {refresh}), wanted)
   })
+  return kernelOf(resolved)
+}
+
+/** The stock Debian kernel that `uname -r` calls this; undefined where the machine's package archive has none. */
+export async function kernelOfRelease(context: Context, release: string): Promise<Kernel | undefined> {
+  // It comes from a host.
+  if (!/^[a-z0-9][\w.+~-]*$/.test(release)) return undefined
+  const resolved = await remembered(context, join('kernel', `release-${release}`), false, async () => {
+    const apt = await openApt(context)
+    const names = [`linux-image-${release}-unsigned`, `linux-image-${release}`]
+    const pattern = new RegExp(`^(?:${names.map((name) => name.replaceAll(/[.+]/g, '\\$&')).join('|')})$`)
+    const images = await findPackages(context, apt, `linux-image-${release}`, pattern)
+    const image = names.map((name) => images.find((one) => one.name === name)).find((one) => one !== undefined)
+    return image && (await withHeaders(context, apt, image))
+  })
+  return resolved && kernelOf(resolved)
+}
+
+function kernelOf(resolved: Resolved): Kernel {
   const {release, version, image, headers} = resolved
   const upstream = version.replace(/-.*$/, '')
   const key = keyOf({image, headers})
@@ -45,7 +64,10 @@ async function lookUp(context: Context, apt: Apt, wanted: string): Promise<Resol
     const lines = [...new Set(images.map(({version}) => lineOf(version)))].sort().join(', ')
     throw new InputError(`${apt.suite} has no stock kernel ${wanted}; it has ${lines || 'none'} (see 'patchbench doctor')`)
   }
-  const image = await newest(context, ofLine)
+  return await withHeaders(context, apt, await newest(context, ofLine))
+}
+
+async function withHeaders(context: Context, apt: Apt, image: Package): Promise<Resolved> {
   const release = image.name.replace(/^linux-image-/, '').replace(/-unsigned$/, '')
   const [flavour] = await describe(context, apt, [`linux-headers-${release}`])
   const names = await dependencies(context, apt, flavour!)
