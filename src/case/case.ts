@@ -276,7 +276,9 @@ async function locateLivepatch(livepatch: CaseFile['livepatches'][number], file:
   if (!(await stat(source).catch(() => undefined))?.isDirectory()) {
     throw new InputError(`${path}: livepatch '${livepatch.name}': source: ${source} is no folder`)
   }
-  return {...livepatch, source, claims: livepatch.claims ?? file.symptoms.map(({name}) => name)}
+  const probe = livepatch.probe && resolve(dirname(path), livepatch.probe)
+  if (probe !== undefined && !(await isFile(probe))) throw new InputError(`${path}: livepatch '${livepatch.name}': probe: ${probe} is no file`)
+  return {...livepatch, source, ...(probe ? {probe} : {}), claims: livepatch.claims ?? file.symptoms.map(({name}) => name)}
 }
 
 async function isFile(path: string): Promise<boolean> {

@@ -23,6 +23,11 @@ const livepatch = z.strictObject({
   module: z.string().regex(/^[a-z0-9_]+$/, 'expected a module name as in /proc/modules: small letters, digits and underscores'),
   /** The kernel lines that it is for; those of the case where it is left out. */
   kernels: z.array(line).min(1, 'expected at least one').optional(),
+  /**
+   * A shell script, relative to case.yaml, that says on a host of the user's whether the livepatch does its work there.
+   * It has to leave the host as it is: see docs/writing-a-case.md.
+   */
+  probe: z.string().optional(),
   /** Module parameters given at load. */
   parameters: z.record(z.string().regex(/^\w+$/), parameterValue).default({}),
   /** The symptoms that this fix is for; all of them where it is left out. */
