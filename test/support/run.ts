@@ -60,16 +60,17 @@ const HOSTILE = '<script>alert(1)</script><img src="http://192.0.2.1/x" onerror=
 /** A run with everything that a page can draw, and a guest that would write into it. */
 export async function richRun(): Promise<string> {
   const [base, live, back] = FIXED as [Result, Result, Result]
+  const more = Array.from({length: 100}, (_, index) => ({time: 1_001_000 + index, kind: 'packet', name: 'symptom', text: `ttl ${index}`}))
   const trace = {
     notes: [`a note ${HOSTILE}`],
     stacks: [
       {probe: 'forward', frames: ['ip_rcv', 'ip_mr_input', 'ip_mr_forward'], count: 3, caller: 'ip_mr_input', folded: 'ip_rcv;ip_mr_input;ip_mr_forward 3'},
       {probe: 'forward', frames: ['ip_rcv', HOSTILE, 'ip_mr_forward'], count: 1, caller: HOSTILE, folded: `ip_rcv;${HOSTILE};ip_mr_forward 1`},
     ],
-    timeline: [{time: 1_000_000, kind: 'probe', name: 'forward', text: HOSTILE}, {time: 1_000_250, kind: 'packet', name: 'symptom', text: 'ttl 4'}],
+    timeline: [{time: 1_000_000, kind: 'probe', name: 'forward', text: HOSTILE}, {time: 1_000_250, kind: 'packet', name: 'symptom', text: 'ttl 4'}, ...more],
   }
   const selftests = [{name: HOSTILE, base: 'failed' as const, patched: null, observed: {base: HOSTILE, patched: ''}}]
-  const missed: Result = {...live, variant: 'patched', candidate: HOSTILE, verdict: 'regressed', reasons: [HOSTILE, 'a second reason'], selftests, repeats: 3}
+  const missed: Result = {...live, variant: 'patched', candidate: HOSTILE, verdict: 'regressed', reasons: [HOSTILE, 'a second reason', 'a third', 'a fourth', 'a fifth', HOSTILE], selftests, repeats: 3}
   const results = [{...base, trace}, live, back, missed, {...base, case: 'two', evidence: '/elsewhere/two'}, {...base, case: 'two', kernel: 'debian 6.1.1', evidence: '/elsewhere/two'}] as Result[]
   const log = (lines: [number, string][]) => lines.map(([time, text]) => `[${time.toFixed(6).padStart(12)}] livepatch: 'livepatch_one': ${text}\n`).join('')
   const start = 1_795_000_000

@@ -25,6 +25,9 @@ export function badgeOf({verdict, expected}: Pick<Result, 'verdict' | 'expected'
   return GOOD.includes(verdict) ? {verdict, kind: 'good', sign: '\u2713', missed: ''} : {verdict, kind: 'odd', sign: '\u2713', missed: ''}
 }
 
+/** How many reasons of a verdict stand beside it; more are folded. */
+const REASONS = 4
+
 /** The part of a page about a case on a kernel. */
 export async function sectionOf(run: StoredRun, record: PairRecord, id: string) {
   const results = run.results.filter((result) => result.case === record.case && result.kernel === record.kernel)
@@ -36,7 +39,7 @@ export async function sectionOf(run: StoredRun, record: PairRecord, id: string) 
     record,
     results: results.map((result, index) => ({
       ...{id: `${id}-r${index}`, title: titleOf(result), badge: badgeOf(result), symptom: symptomText(result), controls: controlsText(result)},
-      ...{reasons: result.reasons, repeats: result.repeats > 1 ? result.repeats : 0, ktap: ktapId(result, sessions, evidence)},
+      ...{reasons: result.reasons.slice(0, REASONS), others: result.reasons.slice(REASONS), repeats: result.repeats > 1 ? result.repeats : 0, ktap: ktapId(result, sessions, evidence)},
     })),
     tests: testsOf(results, sessions, evidence),
     claimed: countOf(results, 'symptom'),

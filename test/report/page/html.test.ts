@@ -74,10 +74,15 @@ describe('a page', () => {
     ])
   })
 
+  it('lets a long text be scrolled by keyboard', () => {
+    // The command at the foot is never as high.
+    expect(html.match(/<pre>[^]*?<\/pre>/g)).toHaveLength(1)
+  })
+
   it('has selftests, reasons, repeats, and how to do it again', () => {
     const text = textOf(html)
     expect(text).toContain('regressed (expected fixed) 3 times')
-    expect(text).toContain('a second reason')
+    expect(text).toMatch(/a second reason\s+a third\s+a fourth\s+2 more\s+a fifth/)
     expect(text).toContain('? no result')
     expect(text.slice(text.indexOf('How to reproduce'))).toContain('patchbench compare')
     expect(html).not.toMatch(/\[object Object\]|undefined|NaN/)
