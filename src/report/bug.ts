@@ -61,6 +61,7 @@ export async function bugReport(run: BugRun, options: BugOptions): Promise<strin
     fixes: fixes.map((result) => ({...result, symptom: fixedText(result, symptom), controls: controlsText(result), reasons: result.reasons})),
     router: router && {system: router.get('system.txt') ?? '', ...release(router.get('system.txt') ?? '')},
     rules: rules !== undefined,
+    mended: mending !== undefined,
     offloading: offloads(rules),
     artefacts: [
       ...tables(evidence, router, rules),

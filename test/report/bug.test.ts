@@ -174,6 +174,9 @@ describe.each(['openwrt', 'netfilter'] as const)('the report about rules for %s'
     const run = await aRunOfRules()
     const text = await bugReport({...run, results: run.results.slice(0, 1)}, {upstream})
     expect(text).toMatch(/the run has base alone/)
+    // Nor does it claim what nothing of it shows.
+    expect(text).not.toContain('The rules are the cause')
+    expect(text).toMatch(/The case takes the rules for the cause/)
     expect(text).toContain('destroyed from nf_nat_inet_fn')
   })
 })
