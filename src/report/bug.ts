@@ -116,9 +116,13 @@ function traced({trace}: Result, mending: Result | undefined): Artefact[] {
   // Runs of older versions do not say who called.
   const key = ({probe, caller, frames}: FoldedStack) => `${probe} ${caller || frames.join(';')}`
   const healthy = new Set(mending?.trace?.stacks.map(key))
-  const own = trace.stacks.filter((stack) => !healthy.has(key(stack)))
+  // Of one caller the most frequent way stands for all.
+  const own = [...new Map(trace.stacks.filter((stack) => !healthy.has(key(stack))).reverse().map((stack) => [key(stack), stack])).values()].reverse()
+  const hits = (one: FoldedStack) => trace.stacks.filter((stack) => key(stack) === key(one)).reduce((sum, {count}) => sum + count, 0)
   const [first] = own
-  const stacks = own.slice(0, MOST_STACKS).map(({probe, caller, count, frames}) => {
+  const stacks = own.slice(0, MOST_STACKS).map((stack) => {
+    const {probe, caller, frames} = stack
+    const count = hits(stack)
     const calls = [...frames].reverse()
     const more = calls.length > MOST_CALLERS ? [`... and ${calls.length - MOST_CALLERS} more callers`] : []
     return {from: `${probe}${caller ? ` from ${caller}` : ''}, ${count} ${count === 1 ? 'time' : 'times'}, innermost first`, text: [...calls.slice(0, MOST_CALLERS), ...more].join('\n')}
@@ -129,7 +133,7 @@ function traced({trace}: Result, mending: Result | undefined): Artefact[] {
   const times = timesText(trace.clock, around)
   return [
     artefact(title, stacks, 'what was traced on base was traced with the fix as well'),
-    ...(around.length > 0 ? [artefact('Packets, probes and connection tracking around the first of them', [{from: `s${times ? ` (${times})` : ''}`, text: timelineText(around)}])] : []),
+    ...(around.length > 0 ? [artefact('Packets, probes and connection tracking around the first of them', [{from: `times in s${times ? ` (${times})` : ''}`, text: timelineText(around)}])] : []),
   ]
 }
 

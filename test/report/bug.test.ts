@@ -148,7 +148,7 @@ async function aRunOfRules(): Promise<BugRun> {
   ]
   const trace = (stacks: readonly object[]) => ({evidence: '', notes: [], clock, probes: [], stacks, timeline}) as unknown as NonNullable<Result['trace']>
   const nft = (one: Result): Result => ({...one, tests: [{...one.tests[0]!, name: 'entry-nft4', observed: {base: '[DESTROY] ESTABLISHED', variant: 'the entry lives'}}, one.tests[2]!]})
-  const results = [{...nft(base), trace: trace([BY_CLEAN_UP, BY_NAT])}, {...nft(fixed), trace: trace([BY_CLEAN_UP])}]
+  const results = [{...nft(base), trace: trace([BY_CLEAN_UP, BY_NAT, {...BY_NAT, count: 2, frames: ['by_another_way', ...BY_NAT.frames]}])}, {...nft(fixed), trace: trace([BY_CLEAN_UP])}]
   return {...run, results, pairs: [{...run.pairs[0]!, rulesets: rulesets as unknown as BugRun['pairs'][0]['rulesets']}]}
 }
 
@@ -162,8 +162,9 @@ describe.each(['openwrt', 'netfilter'] as const)('the report about rules for %s'
     expect(text).toMatch(/^ *-accept$/m)
     expect(text).toContain('9: from all fwmark 0x30/0xff lookup 30')
     expect(text).toContain('default via 192.0.2.2 table 30')
-    expect(text).toMatch(/destroyed from nf_nat_inet_fn \[nf_nat\], 8 times, innermost first:\s+(```\n)? *nf_ct_delete \[nf_conntrack\]\n *nf_nat_inet_fn \[nf_nat\]\n *nf_hook_slow\n/)
+    expect(text).toMatch(/destroyed from nf_nat_inet_fn \[nf_nat\], 10 times, innermost first:\s+(```\n)? *nf_ct_delete \[nf_conntrack\]\n *nf_nat_inet_fn \[nf_nat\]\n *nf_hook_slow\n/)
     expect(text).not.toContain('cleanup_net')
+    expect(text).not.toContain('by_another_way')
     expect(text).toMatch(/packet 8\n.*from nf_nat_inet_fn \[nf_nat\] \(python3-1\)\n.*\[DESTROY\] tcp ESTABLISHED/)
     expect(text).not.toContain('packet 1\n')
     expect(text).toMatch(/^ *0\.000000 {2}\S+ > \S+: /m)
