@@ -60,7 +60,6 @@ test.skipIf(NO_SANDBOX)(`a false claim is not reproduced, and the fair one besid
   })
   const words = await execa('node', [BIN, 'reproduce', claimed, '--output', await scratch()], {reject: false, stdin: 'ignore'})
   expect(words.exitCode).toBe(1)
-  expect(words.stdout).toContain("kernels, compiler, accelerator, tools and guest are the same as the author's")
   expect(words.stdout).toMatch(/handover +debian \S+ +base +shown +shown +same\n/)
   expect(words.stdout).toContain("symptom: author's passed (broken), here failed (broken)")
   expect(words.stdout.split('\n').at(-1)).toMatch(/^not reproduced here: 1 of 2 cells/)
@@ -75,7 +74,9 @@ test.skipIf(NO_SANDBOX || !LONG)(`a bundle is repeated from a server and by the 
   try {
     const fair = await reproduce(`http://127.0.0.1:${(server.address() as AddressInfo).port}/one.tar.zst`)
     expect(fair.cells?.map(({variant, state}) => `${variant} ${state}`)).toEqual(same)
-    expect(fair).toMatchObject({exit: 0, reproduced: true, differences: []})
+    expect(fair).toMatchObject({exit: 0, reproduced: true})
+    // A file of ours may have been saved meanwhile, which makes it another patchbench.
+    expect(fair.differences.filter(({what}) => what !== 'patchbench')).toEqual([])
   } finally {
     server.close()
   }
