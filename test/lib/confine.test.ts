@@ -8,7 +8,7 @@ import {bubblewrap, runConfined} from '../../src/lib/confine.js'
 import {type Context} from '../../src/lib/context.js'
 import {InputError} from '../../src/lib/errors.js'
 import {NO_SANDBOX} from '../support/sandbox.js'
-import {contextIn, scratch} from '../support/scratch.js'
+import {contextIn, scratch, until} from '../support/scratch.js'
 import {DELEGATE} from '../support/series.js'
 
 async function confined(): Promise<Context> {
@@ -29,6 +29,13 @@ async function treeWith(recipe: string): Promise<{source: string; build: string}
 async function makeWith(recipe: string): Promise<string> {
   const {build} = await treeWith(recipe)
   return (await make(await confined(), 'linux', {build, arguments: ['all']})).output
+}
+
+/** Whether any process has this command line (proc(5)). */
+async function isRunning(command: string): Promise<boolean> {
+  const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name))
+  const lines = await Promise.all(pids.map(async (pid) => await readFile(join('/proc', pid, 'cmdline'), 'utf8').catch(() => '')))
+  return lines.some((line) => line.split('\0').join(' ').trim() === command)
 }
 
 describe('outside a sandbox', () => {
@@ -95,6 +102,17 @@ describe.skipIf(NO_SANDBOX)(`in a sandbox ${NO_SANDBOX}`, () => {
     const {build} = await treeWith('@ln -s .. source; ln -s built.o other; touch built.o')
     await symlink(build, join(build, 'here'))
     expect(await make(await confined(), 'linux', {build, arguments: ['all']})).toMatchObject({objects: 0})
+  })
+
+  it('a build that is interrupted leaves no process, not even one that turned away from make', async () => {
+    const {build} = await treeWith(`@setsid -f sleep 98${process.pid}\n@touch begun; sleep 98${process.pid}`)
+    const stop = new AbortController()
+    const made = make({...(await confined()), signal: stop.signal}, 'linux', {build, arguments: ['all']})
+    const ended = expect(made).rejects.toThrow()
+    expect(await until(async () => (await readdir(build)).includes('begun') && (await isRunning(`sleep 98${process.pid}`)), 60_000)).toBe(true)
+    stop.abort()
+    await ended
+    expect(await until(async () => !(await isRunning(`sleep 98${process.pid}`)), 10_000)).toBe(true)
   })
 
   it('a failed build says what failed', async () => {
