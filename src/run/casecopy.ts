@@ -24,11 +24,15 @@ export async function copyCase({name, directory}: Case, folder: string): Promise
     document.set('kconfig', `${name}.config`)
     await copyTo(one.kconfig, join(into, `${name}.config`))
   }
-  for (const [index, {name: fix, source}] of one.livepatches.entries()) {
+  for (const [index, {name: fix, source, probe}] of one.livepatches.entries()) {
     const place = join('livepatch', fix)
     document.setIn(['livepatches', index, 'source'], place)
     const files = (await readdir(source)).filter((file) => /\.[ch]$/.test(file))
     for (const file of files) await copyTo(join(source, file), join(into, place, file))
+    if (probe !== undefined) {
+      document.setIn(['livepatches', index, 'probe'], join(place, basename(probe)))
+      await copyTo(probe, join(into, place, basename(probe)))
+    }
   }
   for (const {name: candidate, series} of one.candidates) {
     for (const [line, path] of Object.entries(series)) {
