@@ -35,6 +35,8 @@ export type TestHostOptions = {
   memory?: number
   /** Modules that are loaded besides those of vm/modules. */
   modules?: readonly string[]
+  /** Words for the kernel's command line besides those that it gets always. */
+  commandLine?: readonly string[]
   /** Lines of authorized_keys(5) that may log in besides the key that is made for it. */
   keys?: string
 }
@@ -58,14 +60,14 @@ export async function startTestHost(context: Context, options: TestHostOptions):
     await rm(folder, {recursive: true, force: true})
   }
   try {
-    const {name = 'testhost', kernel, accelerator, memory = 768} = options
+    const {name = 'testhost', kernel, accelerator, memory = 768, commandLine = []} = options
     await makeKeys(context, folder, name)
     const {vmlinuz, initramfs} = await bootFiles(context, options, folder)
     context.progress(`booting ${kernel.label} under ${accelerator} as a host`)
     const network = ['-netdev', 'user,id=lan,restrict=on,hostfwd=tcp:127.0.0.1:0-:22', '-device', 'virtio-net-pci,netdev=lan']
     machine = startMachine(context, {accelerator, memory, cpus: 1, virtualTime: false}, {
       folder,
-      arguments: ['-kernel', vmlinuz, '-initrd', initramfs, '-append', COMMAND_LINE.join(' '), ...network],
+      arguments: ['-kernel', vmlinuz, '-initrd', initramfs, '-append', [...COMMAND_LINE, ...commandLine].join(' '), ...network],
     })
     await booted(context, machine, kernel.label)
     await rm(initramfs)
