@@ -18,6 +18,7 @@ import {type CompareOptions} from './commands/compare.js'
 import {type EditOptions} from './commands/edit.js'
 import {type HostCommandOptions} from './commands/host.js'
 import {type ImportCommandOptions} from './commands/import.js'
+import {type LoadOptions, type PreflightOptions} from './commands/livepatch.js'
 import {type ReportOptions} from './commands/report.js'
 import {type ReproduceOptions} from './commands/reproduce.js'
 import {type CollectCommandOptions, type MitigateCommandOptions} from './commands/router.js'
@@ -251,6 +252,8 @@ withKernelOptions(build.command('livepatch'))
   .description('build the livepatch module of a case')
   .argument('<case>')
   .option('--livepatch <name>', "which of the case's livepatches; default the first")
+  .option('--from-patch', "make it of a candidate's series, by the kernel tree's own klp-build (7.2)")
+  .option('--candidate <name>', "with --from-patch: which of the case's candidates; default the first")
   .option('--cases <folder>', 'a folder of cases; default what patchbench.yaml names, else patches/')
   .option('--json', 'print JSON')
   .action(async (name: string, options: Parameters<typeof import('./commands/build.js').buildLivepatchCommand>[2]) => {
@@ -403,6 +406,50 @@ program
     finish(await reproduceCommand(context, where, options, commandLine()))
   })
 
+const livepatch = program.command('livepatch').description("a case's livepatch on hosts: whether it may be loaded, load it, watch it, take it back")
+withModuleOptions(withLivepatchOptions(livepatch.command('preflight')))
+  .description('whether the livepatch may be loaded; nothing is changed')
+  .argument('<case>')
+  .action(async (name: string, options: PreflightOptions) => {
+    const {preflightCommand} = await import('./commands/livepatch.js')
+    finish(await preflightCommand(context, name, options))
+  })
+withModuleOptions(withLivepatchOptions(livepatch.command('load')))
+  .description('build the livepatch for the kernel of the host, and load it; on several hosts one by one, up to the first failure')
+  .argument('<case>')
+  .option('--verify', 'look at it afterwards, over a new connection and with its probe; what is not right is taken back')
+  .option('--revert-after <time>', "have the host take it back after this time (90s, 10m), unless --verify passes or 'livepatch keep' is run", time)
+  .option('--deadline <time>', 'how long the transition may take', time, 30)
+  .option('--force-transition', 'end a transition that stalls by force: dangerous, and the module can never be removed; default is to reverse it')
+  .option('--persist', 'load it at every boot of this kernel as well, until it is unloaded')
+  .option('--no-persist', 'do so no longer')
+  .action(async (name: string, options: LoadOptions) => {
+    const {loadCommand} = await import('./commands/livepatch.js')
+    finish(await loadCommand(context, name, options))
+  })
+withLivepatchOptions(livepatch.command('status'))
+  .description('what is loaded, by whomever; exit code 1 where the livepatch of the case is not')
+  .argument('[case]')
+  .action(async (name: string | undefined, options: Parameters<typeof import('./commands/livepatch.js').statusCommand>[2]) => {
+    const {statusCommand} = await import('./commands/livepatch.js')
+    finish(await statusCommand(context, name, options))
+  })
+withLivepatchOptions(livepatch.command('keep'))
+  .description('a livepatch that is on trial stays')
+  .argument('<case>')
+  .action(async (name: string, options: Parameters<typeof import('./commands/livepatch.js').keepCommand>[2]) => {
+    const {keepCommand} = await import('./commands/livepatch.js')
+    finish(await keepCommand(context, name, options))
+  })
+withLivepatchOptions(livepatch.command('unload'))
+  .description('take the livepatch back')
+  .argument('<case>')
+  .option('--deadline <time>', 'how long the transition may take', time, 30)
+  .action(async (name: string, options: Parameters<typeof import('./commands/livepatch.js').unloadCommand>[2]) => {
+    const {unloadCommand} = await import('./commands/livepatch.js')
+    finish(await unloadCommand(context, name, options))
+  })
+
 program
   .command('completion')
   .description('completion for a shell: source <(patchbench completion bash)')
@@ -501,6 +548,29 @@ function withHostOptions(command: Command): Command {
     .option('--json', 'print JSON')
 }
 
+/** Of verbs that are about a case's livepatch on hosts. */
+function withLivepatchOptions(command: Command): Command {
+  return command
+    .requiredOption('--host <list>', 'as for ssh: root@lab1, or an alias of your ssh_config; or a group of the hosts file', names)
+    .option('--hosts <file>', 'a hosts file; default ~/.config/patchbench/hosts.yaml')
+    .option('--ssh-config <file>', 'an ssh_config of your own choice')
+    .option('--livepatch <name>', "which of the case's livepatches; default the first")
+    .option('--cases <folder>', 'a folder of cases; default what patchbench.yaml names, else patches/')
+    .option('--json', 'print JSON')
+}
+
+/** Of those that build it for the host's kernel, and try it on that in a machine here. */
+function withModuleOptions(command: Command): Command {
+  return command
+    .option('--kernel <vmlinuz>', "the image that the host runs, where the distribution has it not; with --modules and --headers")
+    .option('--modules <folder>', 'lib/modules/RELEASE of that image')
+    .option('--headers <folder>', "build folder of that image; 'host': the headers that are installed on the host, whose Makefiles then run here")
+    .option('--sign [key,certificate]', "sign the module; a key's file or PKCS#11 URI, and its certificate; default the machine owner key of dkms")
+    .option('--force-unverified', 'whatever it is worth on this kernel in a machine here; it is not tried where that is not known')
+    .option('--root <tar>', "a guest root of your own instead of mmdebstrap's")
+    .addOption(new Option('--accel <accelerator>', 'how machines here run').choices(['auto', 'kvm', 'tcg']).default('auto'))
+}
+
 /** Of verbs that are about one series on one source. */
 function withSourceOptions(command: Command): Command {
   return command
@@ -535,6 +605,14 @@ function seconds(text: string): number {
 function days(text: string): number {
   const value = Number(text)
   if (!/^\d+$/.test(text) || value > 3650) throw new InvalidArgumentError('a whole number of days is needed.')
+  return value
+}
+
+/** A time in s. */
+function time(text: string): number {
+  const [, number, unit = 's'] = /^(\d{1,5})([smh])?$/.exec(text) ?? []
+  const value = Number(number) * {s: 1, m: 60, h: 3600}[unit as 's' | 'm' | 'h']
+  if (!(value >= 1 && value <= 86_400)) throw new InvalidArgumentError('a time from 1s to 24h is needed, like 90s or 10m.')
   return value
 }
 
