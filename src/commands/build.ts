@@ -7,6 +7,7 @@ import {EXIT, InputError} from '../lib/errors.js'
 import {sha256File} from '../lib/hash.js'
 import {runTasks} from '../lib/tasks.js'
 import {buildLivepatch} from '../livepatch/build.js'
+import {livepatchFromPatch} from '../livepatch/frompatch.js'
 import {chooseAccelerator} from '../machine/accelerator.js'
 import {type Accelerator} from '../machine/qemu.js'
 import {plainTable} from '../report/table.js'
@@ -21,9 +22,11 @@ import {refuseIdle} from './options.js'
 export async function buildLivepatchCommand(
   context: Context,
   name: string,
-  options: KernelOptions & {cases?: string; livepatch?: string; json?: boolean},
+  options: KernelOptions & {cases?: string; livepatch?: string; candidate?: string; fromPatch?: boolean; json?: boolean},
 ): Promise<string> {
   const one = await loadCase(name, options.cases && resolve(options.cases))
+  if (options.fromPatch) return await buildFromPatch(context, one, options)
+  if (options.candidate !== undefined) throw new InputError('--candidate is for --from-patch: a livepatch is chosen by --livepatch')
   const livepatch = livepatchOf(one, options.livepatch)
   if (!wantsBuilt(options)) refuseIdle({idle: options.idle}, 'is about building a kernel, and none is built: ask for --built, or leave it out')
   const kernels = wantsBuilt(options) ? await chosenBuilds(context, one, options) : await chosenKernels(context, options)
@@ -36,6 +39,27 @@ export async function buildLivepatchCommand(
   )
   if (options.json) return JSON.stringify({schema: 1, case: name, modules: built}, null, 2)
   return built.map(({kernel, path, sha256}) => `${kernel}  ${path}  sha256:${sha256}`).join('\n')
+}
+
+/** `patchbench build livepatch CASE --from-patch`: a candidate as a livepatch, by the tree's own klp-build. */
+async function buildFromPatch(context: Context, one: Case, options: KernelOptions & {candidate?: string; livepatch?: string; json?: boolean}): Promise<string> {
+  if (options.livepatch !== undefined) throw new InputError('--livepatch is a module that is written by hand: name a --candidate with --from-patch')
+  const candidate = candidateOf(one, options.candidate)
+  if (candidateVariant(one) !== 'patched') throw new InputError(`the candidates of ${one.name} are no kernel patches`)
+  const base = onlyOne(await chosenBuilds(context, one, options))
+  const byHand = one.livepatches.find(({kernels}) => (kernels ?? one.kernels).includes(base.line))
+  const instead = byHand ? `the case has one that is written by hand, ${byHand.name}: leave --from-patch out` : 'write one by hand'
+  const module = `livepatch_${one.name}_${candidate.name}`.replaceAll('-', '_').slice(0, 55)
+  const [built] = await runTasks(context, [
+    {
+      title: `livepatch of ${candidate.name} for ${base.label}`,
+      run: async (own) => await livepatchFromPatch(own, {module, base, commit: (await patchedWith(own, candidate, base)).commit, instead}),
+    },
+  ])
+  const {path, sha256, changed, added, stray} = built!
+  if (options.json) return JSON.stringify({schema: 1, case: one.name, candidate: candidate.name, kernel: base.label, module, path, sha256, changed, added, stray}, null, 2)
+  const lines = [`${base.label}  ${path}  sha256:${sha256}`, `replaces ${changed.join(', ')}${added.length > 0 ? `; new in it: ${added.join(', ')}` : ''}`]
+  return [...lines, ...(stray.length > 0 ? [`the patch does not touch ${stray.join(', ')}: look why ${stray.length > 1 ? 'they change' : 'it changes'}`] : [])].join('\n')
 }
 
 export type BuildKernelOptions = KernelOptions & {cases?: string; candidate?: string; perCommit?: boolean; json?: boolean}
