@@ -1,0 +1,224 @@
+import {execa} from 'execa'
+import {copyFile, mkdtemp, readFile, rm, writeFile} from 'node:fs/promises'
+import {tmpdir} from 'node:os'
+import {dirname, join} from 'node:path'
+import {afterAll, beforeAll, describe, expect, it} from 'vitest'
+import {livepatchOf, loadCase} from '../../src/case/case.js'
+import {copyToHost, removeFolder} from '../../src/host/copy.js'
+import {type Host, onHost, withHost} from '../../src/host/ssh.js'
+import {packagedKernel} from '../../src/kernel/packaged.js'
+import {projectPath} from '../../src/lib/project.js'
+import {buildLivepatch} from '../../src/livepatch/build.js'
+import {type TestHost} from '../../src/machine/testhost.js'
+import {context, LONG} from '../support/machine.js'
+import {BIN, caseWithLivepatch, eventually} from '../support/patchbench.js'
+import {scratch} from '../support/scratch.js'
+import {bootTestHost} from '../support/testhost.js'
+
+const PATIENT = {timeout: 900_000}
+const MODULE = 'livepatch_vrf_lookup'
+
+let machine: TestHost
+
+beforeAll(async () => void (machine = await bootTestHost()))
+afterAll(async () => await machine.stop())
+
+const connected = async <T>(work: (host: Host) => Promise<T>, on = machine): Promise<T> => await withHost(context, on.name, {config: on.config}, work)
+
+/** Runs a verb of livepatch as a user would; on the machine where no other hosts are named. */
+async function livepatch(verb: string, args: readonly string[], {hosts = [machine.name], config = machine.config}: {hosts?: readonly string[]; config?: string} = {}) {
+  const words = [BIN, 'livepatch', verb, ...args, '--host', hosts.join(','), '--ssh-config', config]
+  const {exitCode, stdout, stderr} = await execa('node', words, {reject: false, stdin: 'ignore', env: {XDG_STATE_HOME: await scratch()}})
+  return {exit: exitCode, stdout, stderr, json: () => JSON.parse(stdout) as {hosts: Record<string, unknown>[]}}
+}
+
+const out = async (host: Host, script: string) => (await onHost(context, host, ['sh', '-c', script], {allowedExits: 'any'})).stdout.toString('utf8')
+
+/** What a load could leave: modules, livepatches, files and processes. */
+async function traces(host: Host): Promise<string> {
+  return await out(host, `ls /sys/kernel/livepatch; grep -o '^livepatch[^ ]*' /proc/modules; ls -d /run/patchbench /tmp/patchbench.* 2>/dev/null; ps | grep '[l]ivepatch.sh'`)
+}
+
+const nothingLeft = async () => expect(await connected(traces)).toBe('')
+
+it('a livepatch is loaded, verified, found there already, and unloaded again', PATIENT, async () => {
+  const load = await livepatch('load', ['vrf-lookup', '--verify', '--force-unverified', '--json'])
+  const [loaded] = load.json().hosts
+  expect([load.exit, loaded]).toMatchObject([0, {result: 'loaded', revertAfter: null}])
+  const checks = loaded!.verification as {check: string; status: string}[]
+  expect(checks.map(({check, status}) => `${check} ${status}`)).toEqual(
+    ['connection', 'enabled', 'module', 'functions', 'kernel log', 'taint', 'probe'].map((check) => `${check} passed`),
+  )
+  const status = (await livepatch('status', ['vrf-lookup', '--json'])).json().hosts[0]!
+  // What the module says of itself is what the kernel made of it.
+  const functions = ['__inet_lookup_established', '__inet_lookup_listener'].map((name) => ({object: 'vmlinux', patched: true, name}))
+  expect(status.livepatches).toMatchObject([{name: MODULE, enabled: true, transition: false, parameters: {enable: 'Y'}, functions}])
+  const again = await livepatch('load', ['vrf-lookup', '--force-unverified'])
+  expect([again.exit, again.stdout]).toMatchObject([0, expect.stringContaining(`${MODULE} loaded already`) as string])
+  expect((await livepatch('unload', ['vrf-lookup'])).stdout).toBe(`testhost: ${MODULE} unloaded`)
+  expect(await livepatch('unload', ['vrf-lookup'])).toMatchObject({exit: 0, stdout: `testhost: ${MODULE} was not loaded`})
+  expect((await livepatch('status', ['vrf-lookup'])).exit).toBe(1)
+  await nothingLeft()
+})
+
+describe.runIf(LONG)('what goes wrong', () => {
+  it('a transition that stalls is told with the task and its stack, and reversed', PATIENT, async () => {
+    // kthreadd sleeps in its function for as long as the machine runs.
+    const cases = await caseWithLivepatch('stall', 'kthreadd')
+    const {exit, stdout} = await livepatch('load', ['stall', '--cases', cases, '--force-unverified', '--deadline', '5s'])
+    expect(stdout).toMatch(/livepatch_stall not loaded\nthe transition stalled for 5 s and was reversed; stalled tasks:\nkthreadd\/2\n(.*\n)*.*kthreadd\+0x/)
+    expect(exit).toBe(69)
+    await nothingLeft()
+    // The host is as usable as it was.
+    expect((await livepatch('load', ['vrf-lookup', '--verify', '--force-unverified'])).exit).toBe(0)
+    expect((await livepatch('unload', ['vrf-lookup'])).exit).toBe(0)
+  })
+
+  /** Begins a load that stalls, and waits until the transition is under way. */
+  async function stalling(host: Host, ...args: string[]) {
+    const child = livepatch('load', ['stall', '--cases', await caseWithLivepatch('stall', 'kthreadd'), '--force-unverified', ...args])
+    const under_way = async () => (await out(host, 'cat /sys/kernel/livepatch/livepatch_stall/transition')).trim() === '1'
+    expect(await eventually(under_way, 300)).toBe(true)
+    return {child}
+  }
+
+  it('a connection that is cut during the load leaves nothing', PATIENT, async () => {
+    await connected(async (host) => {
+      const {child} = await stalling(host, '--deadline', '10s')
+      // Every session but this one; the listener is a child of init.
+      await out(host, 'for pid in $(pidof dropbear); do [ $pid = $PPID ] || grep -q "^PPid:.1$" /proc/$pid/status || kill -9 $pid; done')
+      expect(await child).toMatchObject({exit: 69, stderr: expect.stringMatching(/the connection to testhost was lost; the host goes on by itself, and takes the livepatch back 600 s after/) as string})
+      expect(await eventually(async () => (await traces(host)) === '', 120)).toBe(true)
+    })
+  })
+
+  it('a load that is killed on the host is taken back by the switch', PATIENT, async () => {
+    await connected(async (host) => {
+      const {child} = await stalling(host, '--deadline', '30s', '--revert-after', '90s')
+      await out(host, 'kill -9 $(readlink /run/patchbench/lock)')
+      expect((await child).exit).toBe(69)
+      expect(await out(host, 'ls /sys/kernel/livepatch')).toBe('livepatch_stall\n')
+      expect(await eventually(async () => (await traces(host)) === '', 300)).toBe(true)
+      expect(await out(host, 'tail -n 2 /var/log/patchbench-livepatch.log')).toMatch(/nobody kept livepatch_stall .*\n.* taken back livepatch_stall/)
+    })
+  })
+
+  it('what is on trial goes unless it is kept', PATIENT, async () => {
+    const trial = ['vrf-lookup', '--force-unverified', '--deadline', '5s', '--revert-after', '40s']
+    expect((await livepatch('load', trial)).stdout).toContain('loaded on trial: in 40 s')
+    expect((await livepatch('keep', ['vrf-lookup'])).stdout).toBe(`testhost: ${MODULE} stays`)
+    expect((await livepatch('unload', ['vrf-lookup'])).exit).toBe(0)
+    expect((await livepatch('load', trial)).exit).toBe(0)
+    await connected(async (host) => {
+      expect(await traces(host)).toContain('livepatch.sh')
+      expect(await eventually(async () => (await traces(host)) === '', 120)).toBe(true)
+    })
+    expect(await livepatch('keep', ['vrf-lookup'])).toMatchObject({exit: 1, stdout: expect.stringContaining('is not loaded') as string})
+  })
+
+  it('a probe that fails takes it back', PATIENT, async () => {
+    const cases = await caseWithLivepatch('harmless', 'cmdline_proc_show')
+    await writeFile(join(cases, 'harmless/probe.sh'), 'echo "it is as it was"; exit 1\n')
+    const file = join(cases, 'harmless/case.yaml')
+    await writeFile(file, (await readFile(file, 'utf8')).replace('source: ../source', 'source: ../source\n    probe: probe.sh'))
+    const {exit, stdout} = await livepatch('load', ['harmless', '--cases', cases, '--force-unverified', '--verify'])
+    expect(stdout).toMatch(/livepatch_harmless was loaded and taken back\nprobe: it is as it was/)
+    expect(exit).toBe(1)
+    await nothingLeft()
+  })
+
+  it('a kprobe with a post handler on the function is a reason not to load', PATIENT, async () => {
+    const source = await scratch()
+    await copyFile(projectPath('test/fixtures/kprobe-post.c'), join(source, 'kprobe-post.c'))
+    const {path} = await buildLivepatch(context, {...livepatchOf(await loadCase('vrf-lookup')), source, module: 'kprobe_post'}, await packagedKernel(context, '6.12'))
+    await connected(async (host) => {
+      const folder = await copyToHost(context, host, {'kprobe_post.ko': path})
+      await onHost(context, host, ['insmod', `${folder}/kprobe_post.ko`])
+      const {exit, stdout} = await livepatch('load', ['vrf-lookup', '--force-unverified'])
+      expect(stdout).toMatch(/tracers +failed +__inet_lookup_listener is taken: a kprobe with a post handler/)
+      expect(stdout).toContain('not fit; nothing was copied')
+      expect(exit).toBe(1)
+      await onHost(context, host, ['rmmod', 'kprobe_post'])
+      await removeFolder(context, host, folder)
+    })
+  })
+
+  it('another livepatch on the same function is a reason not to load', PATIENT, async () => {
+    const cases = await caseWithLivepatch('same', 'cmdline_proc_show')
+    expect((await livepatch('load', ['same', '--cases', cases, '--force-unverified'])).exit).toBe(0)
+    const {exit, stdout} = await livepatch('preflight', ['other', '--cases', await caseWithLivepatch('other', 'cmdline_proc_show'), '--force-unverified'])
+    expect(stdout).toMatch(/livepatches +failed +another livepatch has replaced cmdline_proc_show \(livepatch_same\)/)
+    expect(exit).toBe(1)
+    expect((await livepatch('unload', ['same', '--cases', cases])).exit).toBe(0)
+  })
+
+  it('a function that the kernel has not is a reason not to load', PATIENT, async () => {
+    const {exit, stdout} = await livepatch('load', ['gone', '--cases', await caseWithLivepatch('gone', 'no_such_function'), '--force-unverified'])
+    expect(stdout).toMatch(/functions +failed +no_such_function is not in the running kernel/)
+    expect(exit).toBe(1)
+    await nothingLeft()
+  })
+})
+
+describe.runIf(LONG)('hosts that want signatures, and several of them', () => {
+  const others: TestHost[] = []
+  let all: {hosts: string[]; config: string}
+
+  beforeAll(async () => {
+    others.push(...(await Promise.all([
+      bootTestHost({name: 'second'}),
+      bootTestHost({name: 'signed', commandLine: ['module.sig_enforce=1']}),
+      bootTestHost({name: 'locked', commandLine: ['lockdown=integrity']}),
+    ])))
+    const folder = await mkdtemp(join(tmpdir(), 'patchbench-hosts-'))
+    const config = join(folder, 'ssh_config')
+    await writeFile(config, [machine, ...others].map((one) => `Include ${one.config}\n`).join(''))
+    all = {hosts: [machine, ...others].map(({name}) => name), config}
+  }, 900_000)
+  afterAll(async () => {
+    for (const one of others) await one.stop()
+    await rm(dirname(all.config), {recursive: true})
+  })
+
+  /** What there is on each host, by its name. */
+  const everywhere = async () => Object.fromEntries(await Promise.all([machine, ...others].map(async (one) => [one.name, await connected(traces, one)] as const)))
+
+  it('are refused before anything is copied, unsigned and wrongly signed', PATIENT, async () => {
+    const keys = await scratch()
+    await execa('openssl', ['req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-keyout', join(keys, 'key'), '-out', join(keys, 'cert'), '-days', '2', '-subj', '/CN=not enrolled'])
+    const hosts = ['signed', 'locked']
+    const unsigned = await livepatch('load', ['vrf-lookup', '--force-unverified'], {...all, hosts: ['signed']})
+    expect(unsigned.stdout).toMatch(/signature +failed +the kernel takes signed modules alone .* the module is not signed: sign it/)
+    expect([unsigned.exit, (await livepatch('load', ['vrf-lookup', '--force-unverified'], {...all, hosts: ['locked']})).stdout]).toEqual([1, expect.stringMatching(/signature +failed +the kernel is locked down \(integrity\), and the module is not signed/)])
+    const sign = ['--sign', `${join(keys, 'key')},${join(keys, 'cert')}`]
+    const wrongly = await livepatch('preflight', ['vrf-lookup', '--force-unverified', ...sign, '--json'], {...all, hosts})
+    for (const {preflight} of wrongly.json().hosts as {preflight: {check: string}[]}[]) {
+      expect(preflight.find(({check}) => check === 'signature')).toMatchObject({status: 'failed', reason: expect.stringContaining("does not know the key of the module's signature") as string})
+    }
+    expect(wrongly.exit).toBe(1)
+    expect(await everywhere()).toEqual({testhost: '', second: '', signed: '', locked: ''})
+    // Where nobody wants a signature, one by any key does no harm; and the kernel says the same of it as the row.
+    const json = (await livepatch('load', ['vrf-lookup', '--force-unverified', ...sign, '--json'], {...all, hosts: ['second']})).json().hosts[0] as {result: string; module: {path: string}}
+    expect(json.result).toBe('loaded')
+    await connected(async (host) => {
+      const folder = await copyToHost(context, host, {'one.ko': json.module.path})
+      expect(await out(host, `insmod ${folder}/one.ko 2>&1`)).toContain('Key was rejected by service')
+      await removeFolder(context, host, folder)
+    }, others[1]!)
+    expect((await livepatch('unload', ['vrf-lookup'], {...all, hosts: ['second']})).exit).toBe(0)
+  })
+
+  it('are changed one by one, up to the first that is not fit', PATIENT, async () => {
+    const file = join(await scratch(), 'hosts.yaml')
+    await writeFile(file, 'schema: 1\ngroups:\n  lab: [second, signed, testhost]\n')
+    const {exit, json} = await livepatch('load', ['vrf-lookup', '--verify', '--force-unverified', '--hosts', file, '--json'], {...all, hosts: ['lab']})
+    expect([exit, ...json().hosts.map(({host, result}) => [host, result])]).toEqual([1, ['second', 'loaded'], ['signed', 'unfit'], ['testhost', 'not-begun']])
+    expect(await everywhere()).toEqual({testhost: '', second: `${MODULE}\n${MODULE}\n`, signed: '', locked: ''})
+    const status = await livepatch('status', ['vrf-lookup', '--hosts', file, '--json'], {...all, hosts: ['lab']})
+    expect(status.json().hosts.map((one) => one.exit)).toEqual([0, 1, 1])
+    expect((await livepatch('unload', ['vrf-lookup', '--hosts', file], {...all, hosts: ['lab']})).stdout).toBe(
+      [`second: ${MODULE} unloaded`, `signed: ${MODULE} was not loaded`, `testhost: ${MODULE} was not loaded`].join('\n\n'),
+    )
+    expect(await everywhere()).toEqual({testhost: '', second: '', signed: '', locked: ''})
+  })
+})
