@@ -65,9 +65,10 @@ function checkWays({send, toReview, dryRun, resume, arrived, lost, override, bun
 }
 
 /** Of a series that is half sent, the mails are what they are. */
-function checkIdle({resume, send, output, tags, sloppyTrailers, source, base, refresh, rerollCount, previous, inReplyTo, to, cc, results, bundle}: SendOptions): void {
+function checkIdle({resume, send, output, tags, sloppyTrailers, rerollCount, previous, inReplyTo, to, cc, results, bundle}: SendOptions): void {
   if (tags === undefined) refuseIdle({sloppyTrailers}, 'is about --tags, which is missing')
-  const making = {source, base, refresh, rerollCount, previous, inReplyTo, to, cc, tags, results, bundle}
+  // What says which series is meant may stand: one repeats the command, and adds --resume.
+  const making = {rerollCount, previous, inReplyTo, to, cc, tags, results, bundle}
   if (resume) refuseIdle(making, 'is about making mails, and --resume sends those that are made: leave it out')
   if (send || resume) refuseIdle({output}, 'is about mails that are not sent: leave it out')
 }

@@ -1,8 +1,10 @@
 import {mkdir, readdir, readFile, writeFile} from 'node:fs/promises'
 import {join} from 'node:path'
 import {describe, expect, it} from 'vitest'
-import {builtKernel} from '../../src/kernel/built.js'
+import {builtKernel, FRAGMENTS} from '../../src/kernel/built.js'
+import {readFragments} from '../../src/kernel/fragment.js'
 import {bubblewrap} from '../../src/lib/confine.js'
+import {projectPath} from '../../src/lib/project.js'
 import {patchedWith} from '../../src/run/patched.js'
 import {sourceTree} from '../../src/tree/source.js'
 import {repository} from '../support/repository.js'
@@ -25,11 +27,17 @@ modules_install:
 	mkdir -p $(INSTALL_MOD_PATH)/lib/modules/6.12.7-patchbench
 `
 
+/** The options that a kernel has to have for us to build it. */
+async function kconfig(): Promise<string> {
+  const asked = await readFragments(FRAGMENTS.map((name) => projectPath('kconfigs', `${name}.config`)))
+  return asked.map(({symbol}) => `config ${symbol}\n`).join('')
+}
+
 describe.skipIf(NO_SANDBOX)(`a stranger's patch ${NO_SANDBOX}`, () => {
   it('whose Makefile writes to $HOME and reads from it builds a kernel, and does neither', {timeout: 120_000}, async () => {
     const home = await scratch()
     await writeFile(join(home, 'secret'), 'a key of mine\n')
-    const repo = await repository({Makefile: MAKEFILE, Kbuild: '', 'net.c': 'base\n'})
+    const repo = await repository({Makefile: MAKEFILE, Kbuild: '', Kconfig: await kconfig(), 'net.c': 'base\n'})
     const bad = `\t-echo mine > ${home}/left; echo mine > $$HOME/left\n\t-cat ${home}/secret >> build/arch/x86/boot/bzImage\n`
     const series = await repo.series([{Makefile: MAKEFILE.replace('modules_install:', `${bad}modules_install:`), 'net.c': 'patched\n'}])
     const context = contextIn(join(await scratch(), 'cache'))
