@@ -68,6 +68,8 @@ export async function loadLivepatch(context: Context, name: string, input: LoadI
     await journal(outcome.result)
     const after = await afterLoad(context, host, input, prepared, outcome)
     if (after.result !== outcome.result) await journal(after.result)
+    // Where it is on, that is what there is to say; else nothing came of it, as was asked for.
+    if (!['loaded', 'already', 'on-trial'].includes(after.result)) context.signal.throwIfAborted()
     return {...about, outcome, ...after}
   })
 }

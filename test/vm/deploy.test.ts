@@ -92,6 +92,18 @@ describe.runIf(LONG)('what goes wrong', () => {
     })
   })
 
+  it('Ctrl-C during the load takes it back', PATIENT, async () => {
+    await connected(async (host) => {
+      const cases = await caseWithLivepatch('stall', 'kthreadd')
+      const words = [BIN, 'livepatch', 'load', 'stall', '--cases', cases, '--force-unverified', '--deadline', '10s', '--host', machine.name, '--ssh-config', machine.config]
+      const child = execa('node', words, {reject: false, stdin: 'ignore', env: {XDG_STATE_HOME: await scratch()}})
+      expect(await eventually(async () => (await out(host, 'cat /sys/kernel/livepatch/livepatch_stall/transition')).trim() === '1', 300)).toBe(true)
+      child.kill('SIGINT')
+      expect((await child).exitCode).toBe(130)
+      expect(await traces(host)).toBe('')
+    })
+  })
+
   it('a load that is killed on the host is taken back by the switch', PATIENT, async () => {
     await connected(async (host) => {
       const {child} = await stalling(host, '--deadline', '30s', '--revert-after', '90s')
@@ -220,5 +232,45 @@ describe.runIf(LONG)('hosts that want signatures, and several of them', () => {
       [`second: ${MODULE} unloaded`, `signed: ${MODULE} was not loaded`, `testhost: ${MODULE} was not loaded`].join('\n\n'),
     )
     expect(await everywhere()).toEqual({testhost: '', second: '', signed: '', locked: ''})
+  })
+
+  it('load it at boot, if that is asked for', PATIENT, async () => {
+    const second = {...all, hosts: ['second']}
+    const args = ['vrf-lookup', '--force-unverified']
+    const files = async () => await connected(async (host) => await out(host, 'cd /; cat etc/modules-load.d/* etc/modprobe.d/*; find lib/modules -name "livepatch*"'), others[0]!)
+    const without = await livepatch('load', [...args, '--persist'], second)
+    expect(without).toMatchObject({exit: 69, stderr: expect.stringContaining('second has no /etc/modules-load.d') as string})
+    await connected(async (host) => await onHost(context, host, ['mkdir', '/etc/modules-load.d']), others[0]!)
+    expect((await livepatch('load', [...args, '--persist'], second)).stdout).toMatch(/loaded already, and at every boot of this kernel$/)
+    expect(await files()).toMatch(/^livepatch_vrf_lookup\noptions livepatch_vrf_lookup enable=1\nlib\/modules\/\S+\/updates\/patchbench\/livepatch_vrf_lookup\.ko\n$/)
+    // What systemd-modules-load does at boot.
+    await connected(async (host) => {
+      await out(host, `echo 0 >/sys/kernel/livepatch/${MODULE}/enabled; until rmmod ${MODULE} 2>/dev/null; do sleep 1; done; modprobe $(cat /etc/modules-load.d/patchbench-*.conf)`)
+      expect(await out(host, `cat /sys/module/${MODULE}/parameters/enable`)).toBe('Y\n')
+    }, others[0])
+    expect((await livepatch('load', [...args, '--no-persist'], second)).stdout).toMatch(/loaded already$/)
+    expect(await files()).toBe('')
+    expect((await livepatch('load', [...args, '--persist'], second)).exit).toBe(0)
+    expect((await livepatch('unload', ['vrf-lookup'], second)).exit).toBe(0)
+    expect([await files(), await everywhere()]).toEqual(['', {testhost: '', second: '', signed: '', locked: ''}])
+  })
+
+  // The last one: the host is not the same afterwards.
+  it('are refused for all that makes them unfit', PATIENT, async () => {
+    await connected(async (host) => {
+      const {build} = await (await packagedKernel(context, '6.12')).headers(context)
+      const symvers = (await readFile(join(build, 'Module.symvers'), 'utf8')).replace(/^0x\w+(?=\tkfree\t)/m, '0x00000001')
+      const folder = await copyToHost(context, host, {'Module.symvers': Buffer.from(symvers)})
+      await out(host, `build=/lib/modules/$(uname -r)/build; mkdir $build; mv ${folder}/Module.symvers $build; rm -r ${folder}
+        rmmod nf_flow_table_inet nft_flow_offload nf_flow_table; echo 128 >/proc/sys/kernel/tainted
+        dd if=/dev/zero of=/run/fill bs=1M count=330; dd if=/dev/zero of=/tmp/fill bs=1M count=200`)
+    }, others[0])
+    const {exit, stdout} = await livepatch('load', ['flowtable-dst', '--force-unverified'], {...all, hosts: ['second']})
+    expect(stdout).toMatch(/symbols +failed +the host's kernel has other CRCs of kfree/)
+    expect(stdout).toMatch(/functions +failed +flow_offload_route_init, .* are not in the running kernel/)
+    expect(stdout).toMatch(/modules +failed +nf_flow_table not loaded/)
+    expect(stdout).toMatch(/taint +failed +D: the kernel has died once/)
+    expect(stdout).toMatch(/memory +failed +\d+ MiB are available/)
+    expect(exit).toBe(1)
   })
 })
