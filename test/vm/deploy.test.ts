@@ -6,10 +6,12 @@ import {afterAll, beforeAll, describe, expect, it} from 'vitest'
 import {livepatchOf, loadCase} from '../../src/case/case.js'
 import {copyToHost, removeFolder} from '../../src/host/copy.js'
 import {type Host, onHost, withHost} from '../../src/host/ssh.js'
+import {builtKernel} from '../../src/kernel/built.js'
 import {packagedKernel} from '../../src/kernel/packaged.js'
 import {projectPath} from '../../src/lib/project.js'
 import {buildLivepatch} from '../../src/livepatch/build.js'
 import {type TestHost} from '../../src/machine/testhost.js'
+import {sourceTree} from '../../src/tree/source.js'
 import {context, LONG} from '../support/machine.js'
 import {BIN, caseWithLivepatch, eventually} from '../support/patchbench.js'
 import {scratch} from '../support/scratch.js'
@@ -263,7 +265,8 @@ describe.runIf(LONG)('hosts that want signatures, and several of them', () => {
       const folder = await copyToHost(context, host, {'Module.symvers': Buffer.from(symvers)})
       await out(host, `build=/lib/modules/$(uname -r)/build; mkdir $build; mv ${folder}/Module.symvers $build; rm -r ${folder}
         rmmod nf_flow_table_inet nft_flow_offload nf_flow_table; echo 128 >/proc/sys/kernel/tainted
-        dd if=/dev/zero of=/run/fill bs=1M count=330; dd if=/dev/zero of=/tmp/fill bs=1M count=200`)
+        left=$(($(sed -n 's/^MemAvailable: *\\([0-9]*\\).*/\\1/p' /proc/meminfo) / 1024))
+        dd if=/dev/zero of=/run/fill bs=1M count=300; dd if=/dev/zero of=/tmp/fill bs=1M count=$((left - 322))`)
     }, others[0])
     const {exit, stdout} = await livepatch('load', ['flowtable-dst', '--force-unverified'], {...all, hosts: ['second']})
     expect(stdout).toMatch(/symbols +failed +the host's kernel has other CRCs of kfree/)
@@ -272,5 +275,36 @@ describe.runIf(LONG)('hosts that want signatures, and several of them', () => {
     expect(stdout).toMatch(/taint +failed +D: the kernel has died once/)
     expect(stdout).toMatch(/memory +failed +\d+ MiB are available/)
     expect(exit).toBe(1)
+  })
+})
+
+// Builds a kernel.
+describe.runIf(Boolean(process.env.PATCHBENCH_KERNELS))('a kernel with MODULE_SIG_FORCE and our key built in', () => {
+  it('takes what we signed, and is sent nothing else', {timeout: 14_400_000}, async () => {
+    const folder = await scratch()
+    const key = async (name: string) => {
+      const [file, certificate] = [join(folder, `${name}.key`), join(folder, `${name}.pem`)]
+      await execa('openssl', ['req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-sha256', '-keyout', file, '-out', certificate, '-days', '30', '-subj', `/CN=${name}`])
+      return {certificate, sign: ['--sign', `${file},${certificate}`]}
+    }
+    const [ours, another] = [await key('ours'), await key('another')]
+    const fragment = join(folder, 'signatures.config')
+    const options = await readFile(projectPath('test/fixtures/signatures.config'), 'utf8')
+    await writeFile(fragment, `${options}CONFIG_SYSTEM_TRUSTED_KEYS="${ours.certificate}"\n`)
+    const kernel = await builtKernel(context, await sourceTree(context, {tree: 'linux', line: '6.12'}), {fragment})
+    const {vmlinuz, modules} = await kernel.image(context)
+    const {build} = await kernel.headers(context)
+    const args = ['vrf-lookup', '--force-unverified', '--kernel', vmlinuz, '--modules', modules, '--headers', build]
+    const forced = await bootTestHost({kernel, name: 'forced'})
+    try {
+      const on = {hosts: [forced.name], config: forced.config}
+      expect((await livepatch('load', args, on)).stdout).toMatch(/signature +failed +.*, and the module is not signed/)
+      expect((await livepatch('load', [...args, ...another.sign], on)).stdout).toMatch(/signature +failed +.* does not know the key/)
+      expect(await connected(traces, forced)).toBe('')
+      expect((await livepatch('load', [...args, ...ours.sign], on)).stdout).toContain(`${MODULE} loaded`)
+      expect((await livepatch('unload', ['vrf-lookup'], on)).exit).toBe(0)
+    } finally {
+      await forced.stop()
+    }
   })
 })
