@@ -43,7 +43,7 @@ async function traces(host: Host): Promise<string> {
 
 const nothingLeft = async () => expect(await connected(traces)).toBe('')
 
-it('a livepatch is loaded, verified, found there already, and unloaded again', PATIENT, async () => {
+it('a livepatch is loaded, verified and unloaded again', PATIENT, async () => {
   const load = await livepatch('load', ['vrf-lookup', '--verify', '--force-unverified', '--json'])
   const [loaded] = load.json().hosts
   expect([load.exit, loaded]).toMatchObject([0, {result: 'loaded', revertAfter: null}])
@@ -55,9 +55,16 @@ it('a livepatch is loaded, verified, found there already, and unloaded again', P
   // What the module says of itself is what the kernel made of it.
   const functions = ['__inet_lookup_established', '__inet_lookup_listener'].map((name) => ({object: 'vmlinux', patched: true, name}))
   expect(status.livepatches).toMatchObject([{name: MODULE, enabled: true, transition: false, parameters: {enable: 'Y'}, functions}])
+  expect((await livepatch('unload', ['vrf-lookup'])).stdout).toBe(`testhost: ${MODULE} unloaded`)
+  await nothingLeft()
+})
+
+it.runIf(LONG)('what was done already is not done again', PATIENT, async () => {
+  expect((await livepatch('load', ['vrf-lookup', '--force-unverified'])).exit).toBe(0)
   const again = await livepatch('load', ['vrf-lookup', '--force-unverified'])
   expect([again.exit, again.stdout]).toMatchObject([0, expect.stringContaining(`${MODULE} loaded already`) as string])
-  expect((await livepatch('unload', ['vrf-lookup'])).stdout).toBe(`testhost: ${MODULE} unloaded`)
+  expect((await livepatch('status', ['vrf-lookup'])).exit).toBe(0)
+  expect((await livepatch('unload', ['vrf-lookup'])).exit).toBe(0)
   expect(await livepatch('unload', ['vrf-lookup'])).toMatchObject({exit: 0, stdout: `testhost: ${MODULE} was not loaded`})
   expect((await livepatch('status', ['vrf-lookup'])).exit).toBe(1)
   await nothingLeft()
