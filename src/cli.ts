@@ -29,26 +29,38 @@ import {type WatchOptions} from './commands/watch.js'
 const {version} = JSON.parse(readFileSync(projectPath('package.json'), 'utf8')) as {version: string}
 const VARIANTS = ['base', 'livepatched', 'reverted', 'patched', 'ruleset']
 
+/** Within this time, in ms, signals are one request: timeout(1) signals its child, and then the group with it. */
+const SAME_REQUEST = 1000
+
 const interruption = new AbortController()
 setMaxListeners(0, interruption.signal)
+let interrupted = 0
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
   process.on(signal, () => {
-    // Children die with us: a second time, nothing is waited for.
-    if (interruption.signal.aborted) process.exit(EXIT.interrupted)
-    interruption.abort(new Interrupted())
+    if (!interruption.signal.aborted) {
+      interrupted = Date.now()
+      // Compilers and machines take a moment; whoever waits without a word presses Ctrl-C again.
+      setTimeout(() => say('interrupted, stopping what runs', EXIT.interrupted), SAME_REQUEST).unref()
+      return interruption.abort(new Interrupted())
+    }
+    if (Date.now() - interrupted < SAME_REQUEST) return
+    // Children die with us.
+    process.exit(say('interrupted again, and left at once: what was begun is cleaned up by the next run', EXIT.interrupted))
   })
 }
 
 // A reader that went away (`| head`) is no reason to leave machines behind.
-for (const stream of [process.stdout, process.stderr]) {
-  stream.on('error', (error) => {
-    if (systemCode(error) !== 'EPIPE') process.exitCode = EXIT.couldNotRun
-  })
-}
+process.stdout.on('error', (error) => {
+  if (systemCode(error) !== 'EPIPE') process.exitCode = say(`standard output cannot be written (${systemCode(error)})`, EXIT.couldNotRun)
+})
+process.stderr.on('error', (error) => {
+  if (systemCode(error) !== 'EPIPE') process.exitCode = EXIT.couldNotRun
+})
 
 const program = new Command('patchbench')
   .description('Checks the sentence "this patch fixes that bug": reproduce, livepatch, compare.')
   .version(version)
+  .configureOutput({outputError: (text, write) => write(text.replace(/^error: /, 'patchbench: '))})
   .exitOverride()
   .showHelpAfterError("(see 'patchbench --help')")
 

@@ -1,6 +1,7 @@
 import {execa} from 'execa'
+import {spawnSync} from 'node:child_process'
 import {existsSync} from 'node:fs'
-import {chmod, mkdir, readdir, readFile, writeFile} from 'node:fs/promises'
+import {chmod, mkdir, open, readdir, readFile, writeFile} from 'node:fs/promises'
 import {join} from 'node:path'
 import {beforeAll, describe, expect, it} from 'vitest'
 import {projectPath} from '../src/lib/project.js'
@@ -262,7 +263,9 @@ describe('an interruption is exit 130:', () => {
     // While it is under way the folder is nobody else's.
     expect(await refused(['compare', 'ipmr-loopback', '--output', output])).toContain(`--output ${output} is not empty`)
     const pids = (await readFile(join(folder, 'pids'), 'utf8')).trim().split(' ').map(Number)
+    // Twice at once, as timeout(1) does, is the same request.
     child.kill(signal)
+    setTimeout(() => child.kill(signal), 20)
     const {exitCode, stdout, stderr} = await child
     expect({exitCode, stdout}).toEqual({exitCode: 130, stdout: ''})
     expect(stderr).toMatch(/^patchbench: interrupted$/m)
@@ -271,6 +274,13 @@ describe('an interruption is exit 130:', () => {
     expect(existsSync(fresh)).toBe(false)
     expect(await readdir(empty)).toEqual([])
   })
+})
+
+it('output that cannot be written is told', async () => {
+  const full = await open('/dev/full', 'w')
+  const {status, stderr} = spawnSync(process.execPath, [projectPath('bin/patchbench'), 'cases'], {stdio: ['ignore', full.fd, 'pipe'], encoding: 'utf8'})
+  await full.close()
+  expect({status, stderr}).toEqual({status: 69, stderr: 'patchbench: standard output cannot be written (ENOSPC)\n'})
 })
 
 it('a folder for --output that holds something is refused before any work, and stays as it was', async () => {

@@ -17,6 +17,7 @@ type Manifest = {inputs: unknown; files: Record<string, FileSeal>}
 type FileSeal = {sha256: string; stat: string}
 
 const MANIFEST = 'manifest.json'
+const PARTIAL = '.partial'
 
 /**
  * Where artefacts are kept: $PATCHBENCH_CACHE, else the XDG cache folder.
@@ -66,7 +67,7 @@ async function build(
   const madeMeanwhile = await open(directory)
   if (madeMeanwhile) return madeMeanwhile
   if (await exists(directory)) context.progress(`a cached ${kind} was damaged and is made anew`)
-  const partial = `${directory}.partial`
+  const partial = `${directory}${PARTIAL}`
   try {
     await rm(directory, {recursive: true, force: true})
     await rm(partial, {recursive: true, force: true})
@@ -88,7 +89,9 @@ async function build(
 /** Forgets an artefact that turned out to be unusable in spite of its checksum. */
 export async function forget(context: Context, kind: string, key: string): Promise<void> {
   const directory = join(context.cache, kind, key)
-  await withLock(`${directory}.lock`, context.signal, async () => await rm(directory, {recursive: true, force: true}))
+  await withLock(`${directory}.lock`, context.signal, async () => {
+    for (const place of [directory, `${directory}${PARTIAL}`]) await rm(place, {recursive: true, force: true})
+  })
 }
 
 async function open(directory: string): Promise<Artefact | undefined> {
@@ -128,11 +131,13 @@ export type Kept = {
 export async function keptArtefacts({cache, signal}: Context): Promise<Kept[]> {
   const kept: Kept[] = []
   for (const kind of await foldersIn(cache)) {
-    for (const key of await foldersIn(join(cache, kind))) {
+    for (const name of await foldersIn(join(cache, kind))) {
       signal.throwIfAborted()
-      const directory = join(cache, kind, key)
-      const used = await lstat(join(directory, MANIFEST)).then(({mtime}) => mtime, () => undefined)
-      if (used) kept.push({kind, key, bytes: await diskUse(directory), used})
+      const directory = join(cache, kind, name)
+      // What was begun and never ended, by a kill, has no manifest.
+      const isPartial = name.endsWith(PARTIAL)
+      const used = await lstat(isPartial ? directory : join(directory, MANIFEST)).then(({mtime}) => mtime, () => undefined)
+      if (used) kept.push({kind, key: isPartial ? name.slice(0, -PARTIAL.length) : name, bytes: await diskUse(directory), used})
     }
   }
   return kept.sort((one, other) => other.bytes - one.bytes)

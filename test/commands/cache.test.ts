@@ -1,4 +1,4 @@
-import {readdir, utimes, writeFile} from 'node:fs/promises'
+import {mkdir, readdir, utimes, writeFile} from 'node:fs/promises'
 import {join} from 'node:path'
 import {beforeEach, describe, expect, it} from 'vitest'
 import {cacheCommand, cleanCommand} from '../../src/commands/cache.js'
@@ -49,6 +49,15 @@ describe('cache', () => {
     const {text} = await cleanCommand(contextIn(cache), {unused: 7, dryRun: true, json: true})
     expect(JSON.parse(text)).toMatchObject({schema: 1, dryRun: true, artefacts: [{kind: 'built'}, {kind: 'snapshot'}]})
     expect(await left()).toEqual(['ancient', 'new', 'old'])
+  })
+
+  it('loses what a kill left half made', async () => {
+    const half = join(cache, 'snapshot', 'half.partial')
+    await mkdir(half)
+    const then = new Date(Date.now() - 8 * 86_400_000)
+    await utimes(half, then, then)
+    await cleanCommand(contextIn(cache), {unused: 7})
+    expect(await left()).toEqual(['new'])
   })
 
   it('has no such kind', async () => {
