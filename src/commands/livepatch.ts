@@ -144,6 +144,7 @@ async function inputFor(context: Context, name: string, options: PreflightOption
   const fromHost = options.headers === 'host'
   if (fromHost && options.kernel !== undefined) throw new InputError('--headers host are those of the kernel that the host runs: leave --kernel out')
   const given = options.kernel === undefined && options.modules === undefined ? undefined : (await chosenKernels(context, options))[0]!
+  const runs = new Map<string, Promise<Verified | string>>()
   return {
     ...{one, livepatch, sign: options.sign === undefined ? undefined : await signingKey(options.sign)},
     kernelOf: async (own, host, release) => await kernelFor(own, host, release, {given, fromHost}),
@@ -152,7 +153,13 @@ async function inputFor(context: Context, name: string, options: PreflightOption
       if (known) return known
       if (options.forceUnverified) return 'it was not tried in a machine here (--force-unverified)'
       if (isFetched(kernel)) return `the headers are the host's, and there is no image of ${printable(kernel.release)} to boot here`
-      const verified = await verifyHere(own, withFixes(one, {livepatch: [wanted.name], candidate: []}), kernel, options)
+      // Of hosts that are asked at once, several may run it.
+      let run = runs.get(kernel.key)
+      if (run === undefined) {
+        run = verifyHere(own, withFixes(one, {livepatch: [wanted.name], candidate: []}), kernel, options)
+        runs.set(kernel.key, run)
+      }
+      const verified = await run
       if (typeof verified !== 'string') await rememberVerified(own, wanted, kernel, module, verified)
       return verified
     },
