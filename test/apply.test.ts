@@ -103,7 +103,7 @@ describe('patchbench apply', () => {
     const base = await repo.git('rev-parse', 'HEAD')
     const hunks = [{line: 17, state: 'exact', offset: 0, nearest: null, difference: null, differs: null}]
     expect(good).toEqual({
-      ...{schema: 1, applied: true, where: repo.folder, origin: {git: base}, base, tree: expect.stringMatching(/^[\da-f]{40}$/), commit: expect.stringMatching(/^[\da-f]{40}$/), branch: null, cover: []},
+      ...{schema: 1, applied: true, where: repo.folder, origin: {git: base}, base, tree: expect.stringMatching(/^[\da-f]{40}$/), commit: expect.stringMatching(/^[\da-f]{40}$/), branch: null, cover: [], notes: []},
       patches: ['one', 'two'].map((subject, index) => ({
         ...{where: `000${index + 1}-${subject}.patch`, subject, author: 'Ann Author <ann@example.org>', state: 'applied', git: []},
         files: [{path: `${'ab'[index]}.c`, state: 'exact', renamedTo: null, hunks}],
@@ -146,6 +146,17 @@ describe('patchbench apply', () => {
     const {stdout, stderr} = await apply([await fileWith(mail(creation('n.c'), {subject: '[PATCH] \u001b[2Jclear'})), '--git', repo.folder])
     expect(stdout).toContain('clear')
     expect(stdout + stderr).not.toContain('\u001b')
+  })
+
+  it('puts the mails of a series in order and names those that are missing, in both forms', async () => {
+    const repo = await repository({'a.c': numbered(40)})
+    const folder = await repo.series([1, 2, 3].map((last) => ({'a.c': numbered(40, Object.fromEntries([1, 2, 3].filter((one) => one <= last).map((one) => [one * 10, 'changed'])))})))
+    const [first, second, third] = [1, 2, 3].map((number) => join(folder, `000${number}-change-${number}.patch`)) as [string, string, string]
+    const turned = await apply([third, first, second, '--git', repo.folder])
+    expect(turned.exitCode).toBe(0)
+    expect(turned.stdout).toMatch(/^on .*\nnote: the patches came as 3\/3, 1\/3, 2\/3: they were put in the order of their numbers\n1\/3  applies: change 1 /)
+    const some = await apply([third, first, '--git', repo.folder, '--json'])
+    expect(JSON.parse(some.stdout)).toMatchObject({notes: ['the patches came as 3/3, 1/3: they were put in the order of their numbers', '2/3 is missing from the series']})
   })
 
   it('in place moves the branch', async () => {

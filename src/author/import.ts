@@ -25,6 +25,8 @@ export type Imported = {
   title: string
   candidate: string
   patches: string[]
+  /** What is to be known of the series itself; see Series. */
+  notes: string[]
   lines: string[]
   base: string | null
   files: string[]
@@ -62,7 +64,7 @@ export async function importSeries(context: Context, {found: {series}, sources, 
   const own = await caseFiles(name, {title, tree: 'linux', kernels: lines, story: storyOf(series), candidate, options: lacking, modules, ...(base ? {base} : {})})
   const mails = lines.flatMap((line) => Object.entries(seriesFilesOf(series)).map(([file, content]) => [join('linux', candidate, line, file), {content}] as const))
   const folder = await writeCase(home, name, {...own, ...Object.fromEntries(mails)})
-  const facts = {title, candidate, patches: series.patches.map((patch) => patch.title), lines, base: base ?? null}
+  const facts = {title, candidate, patches: series.patches.map((patch) => patch.title), notes: series.notes, lines, base: base ?? null}
   return {tried, made: {name, folder, settings: home.settings ?? null, ...facts, files: [...new Set(files.map(({path}) => path))], options, lacking, modules, unbuilt}}
 }
 

@@ -5,7 +5,7 @@ import {CouldNotRun, InputError} from '../lib/errors.js'
 import {git} from '../lib/git.js'
 import {lastLines, run} from '../lib/process.js'
 import {type Mail} from '../series/mails.js'
-import {type Patch, readSeries, type Series} from '../series/series.js'
+import {readSeries, type Series} from '../series/series.js'
 import {openTree} from '../tree/tree.js'
 
 /** The series that was found, and the commits that it lies between where it came from a git tree. */
@@ -26,16 +26,7 @@ export async function findSeries(signal: AbortSignal, words: readonly string[], 
   const [word = ''] = words
   const there = await stat(word).catch(() => undefined)
   if (words.length === 1 && !there && isMessageId(word)) return {series: await seriesOfMessage(signal, messageId(word))}
-  const series = await readSeries(signal, words)
-  return {series: {...series, patches: inOrder(series.patches)}}
-}
-
-/** An archive hands out a thread in the order in which it came in. */
-export function inOrder(patches: readonly Patch[]): Patch[] {
-  const numbers = patches.map(({subject}) => /\[[^\]]*\b(\d+)\/\d+[^\]]*\]/.exec(subject)?.[1])
-  const isNumbered = numbers.every((one) => one !== undefined) && new Set(numbers).size === patches.length
-  if (!isNumbered) return [...patches]
-  return patches.map((patch, index) => ({patch, number: Number(numbers[index])})).sort((a, b) => a.number - b.number).map(({patch}) => patch)
+  return {series: await readSeries(signal, words)}
 }
 
 function isMessageId(word: string): boolean {

@@ -74,8 +74,9 @@ async function statedBaseIn({signal}: Context, base: string | undefined, source:
   return (await hasCommit(signal, source, base)) ? base : undefined
 }
 
-function madeText({name, folder, settings, title, patches, files, options, lacking, modules, unbuilt}: Imported, tried: readonly Tried[]): string {
+function madeText({name, folder, settings, title, patches, notes, files, options, lacking, modules, unbuilt}: Imported, tried: readonly Tried[]): string {
   const lines = [`${name}: ${title}`, `  made ${shown(folder)} of ${patches.length === 1 ? '1 patch' : `${patches.length} patches`}`]
+  lines.push(...notes.map((note) => `  note: ${note}`))
   lines.push(...tried.map(({label, fits, why}) => (fits ? `  applies to ${label}` : `  is not for ${label}: ${why}`)))
   lines.push(`  files: ${files.join(', ')}`)
   if (options.length > 0) lines.push(`  built under ${options.map(({symbol}) => symbol).join(', ')} (guessed)`)

@@ -13,16 +13,16 @@ const SAID: Record<PatchState, string> = {
 }
 
 /** What came of a series, as one JSON document; keys are added, never renamed, within a schema number. */
-export function applyJson({applied, where, origin, base, tree, commit, branch, cover, patches}: Applied): string {
+export function applyJson({applied, where, origin, base, tree, commit, branch, cover, notes, patches}: Applied): string {
   const listed = patches.map(({where, subject, author, state, words, files}) => ({where, subject, author, state, git: words, files}))
-  return JSON.stringify({schema: 1, applied, where, origin: origin ?? {git: base}, base, tree, commit, branch, cover, patches: listed}, null, 2)
+  return JSON.stringify({schema: 1, applied, where, origin: origin ?? {git: base}, base, tree, commit, branch, cover, notes, patches: listed}, null, 2)
 }
 
 /** What came of a series, for a reader: what fits in a line, what does not with the place where it might belong. */
 export function applyText(result: Applied): string {
-  const {patches, base, where} = result
+  const {patches, base, where, notes} = result
   const lines = patches.flatMap((patch, index) => patchLines(patch, `${index + 1}/${patches.length}`))
-  return printable([`on ${base.slice(0, 12)} of ${where}`, ...lines, '', ending(result)].join('\n'))
+  return printable([`on ${base.slice(0, 12)} of ${where}`, ...notes.map((note) => `note: ${note}`), ...lines, '', ending(result)].join('\n'))
 }
 
 function patchLines({subject, state, where, words, files}: PatchReport, number: string): string[] {

@@ -1,6 +1,7 @@
 import {InputError} from '../lib/errors.js'
 import {corrupt, type FilePatch, parseDiff} from './diff.js'
 import {type Mail, readMails, seriesFiles} from './mails.js'
+import {inOrder} from './order.js'
 import {checkFile} from './safety.js'
 
 /** A mail with a diff. */
@@ -11,7 +12,12 @@ export type Patch = Mail & {
 }
 
 /** A series in the order in which it is applied; its cover letter stands apart. */
-export type Series = {cover: Mail[]; patches: Patch[]}
+export type Series = {
+  cover: Mail[]
+  patches: Patch[]
+  /** What its numbers tell: that it came in another order, and what is missing. */
+  notes: string[]
+}
 
 /**
  * Reads a series from mboxes, folders of patches and patch files, and refuses
@@ -24,9 +30,9 @@ export async function readSeries(signal: AbortSignal, paths: readonly string[]):
   const mails: Mail[] = []
   for (const file of files) mails.push(...(await readMails(signal, file)))
   const cover = mails.filter(isCover)
-  const patches = mails.filter((mail) => !isCover(mail)).map(toPatch)
-  if (patches.length === 0) throw new InputError(`the series ${paths.join(' ')} is empty: no mail in it has a diff`)
-  return {cover, patches}
+  const found = mails.filter((mail) => !isCover(mail)).map(toPatch)
+  if (found.length === 0) throw new InputError(`the series ${paths.join(' ')} is empty: no mail in it has a diff`)
+  return {cover, ...inOrder(found)}
 }
 
 /** `[PATCH 0/3]`, `[RFC PATCH net-next v2 00/12]`. */

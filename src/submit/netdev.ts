@@ -63,7 +63,7 @@ function numberingComplaints({cover, patches}: Series): Complaint[] {
   return [{state: 'failed', place, reason: `patch ${wrong + 1} of ${patches.length} says ${said}: a mail is missing, or in another order`}]
 }
 
-function changelogComplaints({cover, patches}: Series): Complaint[] {
+function changelogComplaints({cover, patches}: Pick<Series, 'cover' | 'patches'>): Complaint[] {
   const complaints: Complaint[] = patches
     .filter(({body}) => CHANGELOG.test(body))
     .map(({where: place}) => ({state: 'failed', place, reason: 'a changelog above the ---, where it would become part of the commit: move it below'}))
@@ -75,7 +75,7 @@ function changelogComplaints({cover, patches}: Series): Complaint[] {
 }
 
 /** Whether the cover letter, or a note below a ---, says what changed. */
-export function hasChangelog({cover, patches}: Series): boolean {
+export function hasChangelog({cover, patches}: Pick<Series, 'cover' | 'patches'>): boolean {
   return [...cover.map(({body, diff}) => `${body}\n${diff}`), ...patches.map(notesOf)].some((text) => CHANGELOG.test(text))
 }
 

@@ -32,6 +32,8 @@ export type Applied = {
   commit: string | null
   branch: string | null
   cover: string[]
+  /** What is to be known of the series itself; see Series. */
+  notes: string[]
   patches: PatchReport[]
 }
 
@@ -48,7 +50,7 @@ export async function applySeries(context: Context, series: Series, options: App
   const identity = branch ? await ownIdentity(signal, tree) : NOBODY
   return await withWorktree(context, tree, base, paths, async (folder) => {
     const {patches, commit} = await applyAll(context, folder, base, series.patches, identity)
-    const facts = {where: options.where ?? tree.directory, ...(options.origin ? {origin: options.origin} : {}), base, cover: series.cover.map(({subject}) => subject), patches}
+    const facts = {where: options.where ?? tree.directory, ...(options.origin ? {origin: options.origin} : {}), base, cover: series.cover.map(({subject}) => subject), notes: series.notes, patches}
     if (commit === undefined) return {...facts, applied: false, tree: null, commit: null, branch: null}
     const {stdout: hash} = await git(folder, ['rev-parse', '--verify', `${commit}^{tree}`], {signal})
     if (branch) await moveBranch(signal, tree, branch, commit)

@@ -1,7 +1,7 @@
 import {mkdir, readdir, readFile, symlink, writeFile} from 'node:fs/promises'
 import {join} from 'node:path'
 import {describe, expect, it} from 'vitest'
-import {findSeries, inOrder, plainMail, statedBase} from '../../src/author/mails.js'
+import {findSeries, plainMail, statedBase} from '../../src/author/mails.js'
 import {loadCase} from '../../src/case/case.js'
 import {importCommand, type ImportCommandOptions} from '../../src/commands/import.js'
 import {complaint} from '../support/complaint.js'
@@ -117,6 +117,13 @@ describe('what is no series is said in a sentence:', () => {
     }
   })
 
+  it('a series of which a part is missing, which is said', async () => {
+    const repo = await repository(TREE)
+    const series = join(await repo.series([CHANGED, {'net/b.c': 'c\n'}]), '0002-change-2.patch')
+    const {exit, said} = await importInto(await scratch(), [series], {source: repo.folder})
+    expect({exit, notes: said.notes}).toEqual({exit: 0, notes: ['1/2 is missing from the series']})
+  })
+
   it('a file that is not there', async () => {
     expect(await complaint(findSeries(signal, ['/nowhere/a.mbox'], undefined))).toMatch(/the series \/nowhere\/a\.mbox is not there/)
   })
@@ -130,13 +137,6 @@ describe('a mail', () => {
     expect(head!.split('\n').map((line) => line.split(':')[0])).toEqual(['From 0123456789012345678901234567890123456789 Mon Sep 17 00', 'From', 'Date', 'Subject', 'Cc', ' two@example.org', 'Message-ID'])
     expect(body.join('\n\n')).toBe(patch.raw.toString().split('\n\n').slice(1).join('\n\n'))
     expect((await readOne(plain)).author).toBe(patch.author)
-  })
-
-  it('has its place in the series, whatever its place in the mbox', async () => {
-    const one = (number: number) => mail(`diff --git a/${number} b/${number}\nnew file mode 100644\n--- /dev/null\n+++ b/${number}\n@@ -0,0 +1 @@\n+x\n`, {subject: `[PATCH net v2 ${number}/3] ${number}`})
-    const {patches} = await read(await fileWith(one(3) + one(1) + one(2)))
-    expect(inOrder(patches).map(({title}) => title)).toEqual(['1', '2', '3'])
-    expect(inOrder([patches[0]!, patches[0]!]).map(({title}) => title)).toEqual(['3', '3'])
   })
 
   it('may state its base', async () => {
