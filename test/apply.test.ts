@@ -107,6 +107,7 @@ describe('patchbench apply', () => {
       patches: ['one', 'two'].map((subject, index) => ({
         ...{where: `000${index + 1}-${subject}.patch`, subject, author: 'Ann Author <ann@example.org>', state: 'applied', git: []},
         files: [{path: `${'ab'[index]}.c`, state: 'exact', renamedTo: null, hunks}],
+        mergedInto: [],
       })),
     })
     await repo.commit({'a.c': 'something else\n'})

@@ -14,7 +14,7 @@ const SAID: Record<PatchState, string> = {
 
 /** What came of a series, as one JSON document; keys are added, never renamed, within a schema number. */
 export function applyJson({applied, where, origin, base, tree, commit, branch, cover, notes, patches}: Applied): string {
-  const listed = patches.map(({where, subject, author, state, words, files}) => ({where, subject, author, state, git: words, files}))
+  const listed = patches.map(({where, subject, author, state, words, files, mergedInto}) => ({where, subject, author, state, git: words, files, mergedInto}))
   return JSON.stringify({schema: 1, applied, where, origin: origin ?? {git: base}, base, tree, commit, branch, cover, notes, patches: listed}, null, 2)
 }
 
@@ -25,12 +25,13 @@ export function applyText(result: Applied): string {
   return printable([`on ${base.slice(0, 12)} of ${where}`, ...notes.map((note) => `note: ${note}`), ...lines, '', ending(result)].join('\n'))
 }
 
-function patchLines({subject, state, where, words, files}: PatchReport, number: string): string[] {
-  return [`${number}  ${SAID[state]}: ${subject}  (${where})`, ...files.flatMap(fileLines), ...gitWords(words).map((line) => `       git: ${line}`)]
+function patchLines({subject, state, where, words, files, mergedInto}: PatchReport, number: string): string[] {
+  return [`${number}  ${SAID[state]}: ${subject}  (${where})`, ...files.flatMap((file) => fileLines(file, mergedInto)), ...gitWords(words).map((line) => `       git: ${line}`)]
 }
 
-function fileLines({path, state, renamedTo, hunks}: FileReport): string[] {
-  if (state === 'missing') return [`       ${path}: is not in the tree, and no rename of it was found`]
+function fileLines({path, state, renamedTo, hunks}: FileReport, mergedInto: readonly string[]): string[] {
+  const merged = mergedInto.length === 0 ? '' : `: git merged it into ${mergedInto.join(', ')}`
+  if (state === 'missing') return [`       ${path}: is not in the tree, and no rename of it was found${merged}`]
   if (state === 'exact') return [`       ${path}: fits`]
   const notes: Partial<Record<FileReport['state'], string>> = {
     renamed: `is ${renamedTo} now`,

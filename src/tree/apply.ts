@@ -18,7 +18,7 @@ const PATIENCE = 10_000
 /** `merged`: not every hunk fits, and git's three-way merge took the patch all the same. */
 export type PatchState = 'applied' | 'merged' | 'already-applied' | 'conflict' | 'not-tried'
 
-export type PatchReport = {where: string; subject: string; author: string; state: PatchState; words: string[]; files: FileReport[]}
+export type PatchReport = {where: string; subject: string; author: string; state: PatchState; words: string[]; files: FileReport[]; /** Where git's merge put what the patch has for a file of another name, where no rename tells. */ mergedInto: string[]}
 
 /** What came of a series; tree and commit are null where it does not apply. */
 export type Applied = {
@@ -95,7 +95,7 @@ async function applyAll(context: Context, folder: string, base: string, patches:
   for (const patch of patches) {
     context.progress(`${patch.where}: ${patch.title}`)
     const files = await explainPatch(context.signal, snapshot, patch.files)
-    const facts = {where: patch.where, subject: patch.title, author: patch.author, files}
+    const facts = {where: patch.where, subject: patch.title, author: patch.author, files, mergedInto: []}
     if (failed) {
       reports.push({...facts, state: 'not-tried', words: []})
       continue
@@ -107,8 +107,16 @@ async function applyAll(context: Context, folder: string, base: string, patches:
       continue
     }
     const fits = files.every(({state}) => state === 'exact' || state === 'offset')
-    reports.push({...facts, state: amended.state === 'applied' && !fits ? 'merged' : amended.state, words: []})
+    const state = amended.state === 'applied' && !fits ? 'merged' : amended.state
+    reports.push({...facts, state, words: [], mergedInto: state === 'merged' ? await unnamed(context.signal, folder, amended.commit, files) : []})
     snapshot = {...snapshot, commit: amended.commit, changes: new Map()}
   }
   return {patches: reports, commit: failed ? undefined : snapshot.commit}
+}
+
+/** The files that a commit changes and that neither the patch which it was made of nor the history names. */
+async function unnamed(signal: AbortSignal, folder: string, commit: string, files: readonly FileReport[]): Promise<string[]> {
+  const {stdout} = await git(folder, ['diff-tree', '-r', '-z', '--no-commit-id', '--no-renames', '--name-only', commit], {signal})
+  const named = new Set(files.flatMap(({path, renamedTo}) => [path, renamedTo]))
+  return stdout.split('\0').filter((path) => path !== '' && !named.has(path))
 }

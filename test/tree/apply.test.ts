@@ -2,6 +2,7 @@ import {readdirSync} from 'node:fs'
 import {chmod, mkdir, readdir, readFile, rename, symlink, utimes, writeFile} from 'node:fs/promises'
 import {join} from 'node:path'
 import {describe, expect, it} from 'vitest'
+import {applyText} from '../../src/report/apply.js'
 import {applySeries, type ApplyOptions, applyWhole, type Applied} from '../../src/tree/apply.js'
 import {creation, fileWith, mail, numbered, read, type Repository, repository} from '../support/repository.js'
 import {contextIn, scratch} from '../support/scratch.js'
@@ -61,8 +62,20 @@ describe('a series that applies', () => {
     const result = await apply(repo, folder)
     expect(states(result)).toEqual([['merged', 'renamed exact']])
     expect(result.patches[0]!.files[0]).toMatchObject({path: 'old.c', renamedTo: 'sub/new.c'})
+    expect(result.patches[0]!.mergedInto).toEqual([])
     expect(await repo.git('show', `${result.commit}:sub/new.c`)).toContain('changed')
     expect(await repo.git('ls-tree', '-r', '--name-only', result.commit!)).toBe('sub/new.c')
+  })
+
+  it('says where a three-way merge put a file that no rename in the history tells of', async () => {
+    const repo = await repository({'old.c': numbered(40), 'b.c': numbered(40)})
+    const folder = await repo.series([{'old.c': numbered(40, {20: 'changed'}), 'b.c': numbered(40, {20: 'changed'})}])
+    await repo.commit({'old.c': null})
+    await repo.commit({'sub/new.c': numbered(40)})
+    const result = await apply(repo, folder)
+    expect(states(result)).toEqual([['merged', 'exact exact', 'missing']])
+    expect(result.patches[0]!.mergedInto).toEqual(['sub/new.c'])
+    expect(applyText(result)).toContain('old.c: is not in the tree, and no rename of it was found: git merged it into sub/new.c\n')
   })
 
   it('is in the tree already', async () => {
