@@ -187,6 +187,13 @@ describe('patchbench apply', () => {
     expect((await apply([folder, '--source', `file://${repo.folder}`, '--tree', 'firewall4', '--base', 'fits'])).exitCode).toBe(0)
   })
 
+  it("takes a case of firewall4 by its name to a clone of one's own", async () => {
+    const repo = await repository({'root/usr/share/firewall4/main.uc': 'x\n'})
+    const {stdout, stderr, exitCode} = await apply(['fw4-guard', '--candidate', 'revised', '--git', repo.folder])
+    expect({exitCode, stderr}).toMatchObject({exitCode: 1, stderr: expect.not.stringContaining('patchbench: ')})
+    expect(stdout).toContain('does not apply')
+  })
+
   it('ends on Ctrl-C with nothing left behind, exit 130', async () => {
     const {repo, folder} = await two()
     const before = await repo.state()

@@ -46,7 +46,7 @@ async function ofCase(words: readonly string[], options: ApplyCommandOptions): P
   refuseIdle({tree: options.tree}, 'is about a series that is in no case: leave it out')
   const one = await loadCase(name, folder)
   // The distribution has no source of another tree than linux.
-  if (one.tree !== 'linux') return {paths: [seriesFor(candidateOf(one, options.candidate), FIREWALL4_LINE)], options: {...options, tree: 'firewall4'}}
+  if (one.tree !== 'linux') return {paths: [seriesFor(candidateOf(one, options.candidate), FIREWALL4_LINE)], options: options.git === undefined ? {...options, tree: 'firewall4'} : options}
   const line = options.kernel ?? DEFAULT_LINE
   const path = seriesFor(candidateOf(one, options.candidate), line)
   return {paths: [path], options: options.git === undefined ? {source: line, ...options} : options}
