@@ -120,6 +120,19 @@ function endOfHunk(lines: readonly string[], start: number, where: string): numb
   return at
 }
 
+/** The head of the hunk in whose middle a diff ends; undefined where its last hunk is whole. */
+export function cutHunk(diff: string): string | undefined {
+  const lines = diff.replace(/\n+$/, '').split('\n')
+  const start = lines.findLastIndex((line) => HUNK.test(line))
+  if (start === -1) return undefined
+  const [, before = '1', after = '1'] = HUNK.exec(lines[start]!)!
+  const body = lines.slice(start + 1)
+  // A signature means that the end of the mail is there, whatever is wrong in it.
+  if (body.includes('-- ') || !body.every((line) => /^(?:[-+ \\]|$)/.test(line))) return undefined
+  const [old, now] = [body.filter((line) => !/^[+\\]/.test(line)).length, body.filter((line) => !/^[-\\]/.test(line)).length]
+  return (old < Number(before) || now < Number(after)) && old <= Number(before) && now <= Number(after) ? lines[start]!.slice(0, 60) : undefined
+}
+
 /** The complaint about a diff that cannot be read. */
 export function corrupt(where: string, why: string): InputError {
   return new InputError(`${where}: its diff is damaged (${why}): take it from 'git format-patch' or the list's archive, not from a mail program's copy`)

@@ -3,7 +3,7 @@ import {tmpdir} from 'node:os'
 import {basename, join} from 'node:path'
 import {InputError} from '../lib/errors.js'
 import {git} from '../lib/git.js'
-import {corrupt} from './diff.js'
+import {corrupt, cutHunk} from './diff.js'
 
 /** A mail as git reads it. */
 export type Mail = {
@@ -46,9 +46,15 @@ export async function readMails(signal: AbortSignal, file: string): Promise<Mail
   try {
     const names = await split(signal, file, folder)
     const mails: Mail[] = []
+    const whole = await readFile(file)
+    let at = 0
     for (const [index, name] of names.entries()) {
       const where = names.length > 1 ? `${basename(file)}, mail ${index + 1}` : basename(file)
-      mails.push(await readMail(signal, folder, await readFile(join(folder, name)), where))
+      const bytes = await readFile(join(folder, name))
+      // Not found where git undid what an mbox does to lines that begin with 'From '.
+      const found = at === -1 ? -1 : whole.indexOf(bytes, at)
+      mails.push(await readMail(signal, folder, bytes, where, found === -1 ? undefined : linesIn(whole.subarray(0, found))))
+      at = found === -1 ? -1 : found + bytes.length
     }
     return mails
   } finally {
@@ -73,7 +79,8 @@ function checkText(bytes: Buffer, name: string): void {
   if (bytes.includes(0)) throw new InputError(`${name} is no text: a series is an mbox, a folder of patches or patch files`)
 }
 
-async function readMail(signal: AbortSignal, folder: string, bytes: Buffer, where: string): Promise<Mail> {
+/** @param above how many lines of the user's file stand above the mail, where that is known */
+async function readMail(signal: AbortSignal, folder: string, bytes: Buffer, where: string, above?: number): Promise<Mail> {
   const raw = withoutTransportCr(bytes)
   const [message, patch] = [join(folder, 'message'), join(folder, 'patch')]
   const kept = await mailinfo(signal, folder, raw, where, 'nowarn')
@@ -82,7 +89,7 @@ async function readMail(signal: AbortSignal, folder: string, bytes: Buffer, wher
   const field = (name: string) => [...stdout.matchAll(new RegExp(`^${name}: (.*)$`, 'gm'))].map(([, value]) => value).join(' ').trim()
   const diff = await readFile(patch, 'utf8')
   const [author, email, subject] = [field('Author'), field('Email'), field('Subject').replace(/\s+/g, ' ')]
-  const paths = await pathsOf(signal, folder, patch, diff, where)
+  const paths = await pathsOf(signal, folder, {patch, diff, where, above: linesAbove(raw, diff, above)})
   return {where, raw, subject, author: email ? `${author} <${email}>` : author, body: await readFile(message, 'utf8'), diff, paths, encodedCr}
 }
 
@@ -100,11 +107,33 @@ async function mailinfo(signal: AbortSignal, folder: string, input: Buffer, wher
   return result
 }
 
+type Diff = {/** The file that git reads. */ patch: string; diff: string; where: string; /** Lines of the user's file above the diff. */ above: number | undefined}
+
+/** How many lines of the user's file stand above a diff; unknown where the mail has it in another form, as base64. */
+function linesAbove(raw: Buffer, diff: string, above: number | undefined): number | undefined {
+  const at = raw.length - Buffer.byteLength(diff)
+  return above !== undefined && at >= 0 && raw.toString('utf8', at) === diff ? above + linesIn(raw.subarray(0, at)) : undefined
+}
+
+function linesIn(bytes: Buffer): number {
+  return bytes.reduce((count, byte) => (byte === 0x0a ? count + 1 : count), 0)
+}
+
+/** git's words with the line of the user's file; without one where only that of git's own file is known. */
+function withLine(words: string, above: number | undefined): string {
+  if (above !== undefined) return words.replace(/\bline (\d+)/, (_, line: string) => `line ${Number(line) + above}`)
+  return words.replace(/ ?\(line \d+\)| (?:at|on) line \d+|\bline \d+: /, '')
+}
+
 /** The files of a diff in git's own view, to compare ours with. */
-async function pathsOf(signal: AbortSignal, folder: string, patch: string, diff: string, where: string): Promise<string[]> {
+async function pathsOf(signal: AbortSignal, folder: string, {patch, diff, where, above}: Diff): Promise<string[]> {
   if (diff.trim() === '') return []
   const result = await git(folder, ['apply', '--numstat', '-z', '--allow-empty', patch], {signal, env: alone(folder), allowedExits: [0, 1, 128]})
-  if (result.exitCode !== 0) throw corrupt(where, gitsWords(result.stderr.replaceAll(`${patch}:`, 'line ')))
+  if (result.exitCode !== 0) {
+    const cut = cutHunk(diff)
+    if (cut !== undefined) throw new InputError(`${where}: the mail ends in the middle of the hunk '${cut}': it was cut off on its way, save it anew`)
+    throw corrupt(where, withLine(gitsWords(result.stderr.replaceAll(`${patch}:`, 'line ')), above))
+  }
   return result.stdout.split('\0').filter(Boolean).map((entry) => entry.split('\t').slice(2).join('\t'))
 }
 

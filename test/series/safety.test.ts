@@ -3,7 +3,7 @@ import {describe, expect, it} from 'vitest'
 import {InputError} from '../../src/lib/errors.js'
 import {checkLinks} from '../../src/series/links.js'
 import {isGitFolder} from '../../src/series/safety.js'
-import {creation, fileWith, mail, read} from '../support/repository.js'
+import {creation, fileWith, mail, read, readOne} from '../support/repository.js'
 import {scratch} from '../support/scratch.js'
 import {complaint} from '../support/complaint.js'
 
@@ -127,3 +127,33 @@ it.each([
   ['git', false],
   ['x.git', false],
 ])('%j is .git to some file system: %s', (name, is) => expect(isGitFolder(name)).toBe(is))
+
+describe('the complaint about a damaged diff', () => {
+  const broken = (name: string) => mail(`diff --git a/${name} b/${name}\n--- a/${name}\n+++ b/${name}\n@@ -1,2 +1,2 @@\n one\nbroken\n-two\n+three\n`)
+  const lineOf = (text: string) => text.split('\n').indexOf('broken') + 1
+
+  it("names the line of the user's file", async () => {
+    const one = broken('x.c')
+    expect(await complaint(readOne(one))).toContain(`series.mbox: its diff is damaged (corrupt patch at line ${lineOf(one)})`)
+    const both = mail(creation('n.c')) + one
+    expect(await complaint(readOne(both))).toContain(`series.mbox, mail 2: its diff is damaged (corrupt patch at line ${lineOf(both)})`)
+    expect(await complaint(readOne(both.replaceAll('\n', '\r\n')))).toContain(`corrupt patch at line ${lineOf(both)})`)
+  })
+
+  it('names none where the mail has the diff in another form', async () => {
+    const [head, ...rest] = broken('x.c').split('\n\n')
+    const encoded = Buffer.from(rest.join('\n\n')).toString('base64').replace(/.{76}/g, '$&\n')
+    const said = await complaint(readOne(`${head}\nMIME-Version: 1.0\nContent-Type: text/plain; charset=UTF-8\nContent-Transfer-Encoding: base64\n\n${encoded}\n`))
+    expect(said).toContain('its diff is damaged (corrupt patch)')
+  })
+
+  it('says that the mail ends too early', async () => {
+    const text = mail('diff --git a/x.c b/x.c\n--- a/x.c\n+++ b/x.c\n@@ -1,5 +1,5 @@ f\n one\n-two\n+three\n four\n five\n six\n')
+    for (const end of ['+three\n', ' four\n']) {
+      const cut = text.slice(0, text.indexOf(end) + end.length - 1)
+      const said = "series.mbox: the mail ends in the middle of the hunk '@@ -1,5 +1,5 @@ f': it was cut off"
+      expect(await complaint(readOne(cut))).toContain(said)
+      expect(await complaint(readOne(`${cut}\n`))).toContain(said)
+    }
+  })
+})
