@@ -57,7 +57,9 @@ export function isForLine(one: Pick<Case, 'tree'>, {series}: Pick<Candidate, 'se
 export async function caseNames(named?: string): Promise<string[]> {
   const folder = named ?? (await casesFolder())
   const entries = await readdir(folder, {withFileTypes: true}).catch((error: unknown) => {
-    throw new InputError(`the folder of cases ${folder} cannot be read (${systemCode(error)}): say another with --cases`)
+    const code = systemCode(error)
+    const why = code === 'ENOENT' ? 'is not there' : code === 'ENOTDIR' ? 'is a file' : `cannot be read (${code})`
+    throw new InputError(`the folder of cases ${folder} ${why}: say another with --cases`)
   })
   const names: string[] = []
   for (const entry of entries) {

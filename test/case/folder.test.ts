@@ -15,6 +15,12 @@ async function folderWith(settings: string): Promise<string> {
 }
 
 describe('the folder of cases', () => {
+  it('is said to be missing, not by a code', async () => {
+    const folder = await folderWith('')
+    expect(await complaint(caseNames(join(folder, 'none')))).toMatch(/none is not there: say another with --cases$/)
+    expect(await complaint(caseNames(join(folder, 'patchbench.yaml')))).toMatch(/is a file: say another with --cases$/)
+  })
+
   it('is that of the nearest patchbench.yaml above', async () => {
     const folder = await folderWith('cases: mine\n')
     expect(await casesFolder(join(folder, 'a/b'))).toBe(join(folder, 'mine'))
