@@ -132,6 +132,9 @@ describe('patchbench apply', () => {
       [[folder, '--source', 'ext::sh -c x'], /is no address that is fetched from/],
       [[folder, '--git', '/none'], /--git \/none is not a folder/],
       [[folder, '--git', repo.folder, '--base', 'none'], /--base none is no commit/],
+      [['nosuchcase'], /the series nosuchcase is not there/],
+      [['', '--git', repo.folder], /the name of the series is empty/],
+      [[folder, '--git', ''], /--git is empty: name the folder of a git tree/],
       [['/none', '--git', repo.folder], /the series \/none is not there/],
     ] as const) {
       const {stdout, stderr, exitCode} = await apply([...args])

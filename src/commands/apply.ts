@@ -4,6 +4,7 @@ import {candidateOf, caseNames, FIREWALL4_LINE, loadCase, seriesFor} from '../ca
 import {type Context} from '../lib/context.js'
 import {EXIT, InputError} from '../lib/errors.js'
 import {applyJson, applyText} from '../report/apply.js'
+import {seriesFiles} from '../series/mails.js'
 import {readSeries} from '../series/series.js'
 import {applySeries, type ApplyOptions} from '../tree/apply.js'
 import {type Kind} from '../tree/kinds.js'
@@ -28,6 +29,8 @@ export type ApplyCommandOptions = {
 /** `patchbench apply SERIES...`, or a case: whether a series applies to a tree, and what is in its way. */
 export async function applyCommand(context: Context, words: readonly string[], given: ApplyCommandOptions): Promise<{text: string; exit: number}> {
   const {paths, options} = await ofCase(words, given)
+  // A word that is nothing at all is more wrong than a tree that is not named yet.
+  for (const path of paths) await seriesFiles(path)
   await check(options)
   const series = await readSeries(context.signal, paths)
   const result = await applySeries(context, series, await whereTo(context, options))

@@ -31,6 +31,7 @@ const PATCH = /\.(?:patch|mbox|mbx|eml)$/
  * @throws InputError when there is nothing of the kind
  */
 export async function seriesFiles(path: string): Promise<string[]> {
+  if (path === '') throw new InputError('the name of the series is empty: name an mbox, a folder of patches or patch files')
   const found = await stat(path).catch(() => undefined)
   if (!found) throw new InputError(`the series ${path} is not there: name an mbox, a folder of patches or patch files`)
   if (found.isFile()) return [path]

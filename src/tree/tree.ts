@@ -21,12 +21,18 @@ export type Entry = {mode: string; oid: string}
  * @throws InputError when there is none that git would work in
  */
 export async function openTree(signal: AbortSignal, path: string, option = '--git'): Promise<Tree> {
+  if (path === '') throw new InputError(`${option} is empty: name the folder of a git tree`)
   const folder = resolve(path)
   const found = await stat(folder).catch(() => undefined)
   if (!found?.isDirectory()) throw new InputError(`${option} ${path} is not a folder: name the folder of a git tree`)
   const asked = await git(folder, ['rev-parse', '--is-bare-repository', '--git-common-dir'], {signal, allowedExits: [0, 128]})
   if (asked.exitCode !== 0) {
     const why = asked.stderr.split('\n').find((line) => line.startsWith('fatal: '))?.slice('fatal: '.length) ?? 'git does not say why'
+    const [, owned] = /safe\.directory (.+)$/m.exec(asked.stderr) ?? []
+    if (why.includes('dubious ownership')) {
+      const remedy = `git config --global --add safe.directory ${owned ?? folder}`
+      throw new InputError(`${option} ${path} belongs to another user, and git takes no tree of another's: '${remedy}' says that you trust it`)
+    }
     throw new InputError(`${option} ${path} is not a git tree that can be used (${why}): name the folder of one`)
   }
   const [bare, common = ''] = asked.stdout.split('\n')

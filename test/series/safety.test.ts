@@ -128,6 +128,10 @@ it.each([
   ['x.git', false],
 ])('%j is .git to some file system: %s', (name, is) => expect(isGitFolder(name)).toBe(is))
 
+it('a series without a name is none', async () => {
+  expect(await complaint(read(''))).toContain('the name of the series is empty')
+})
+
 describe('the complaint about a damaged diff', () => {
   const broken = (name: string) => mail(`diff --git a/${name} b/${name}\n--- a/${name}\n+++ b/${name}\n@@ -1,2 +1,2 @@\n one\nbroken\n-two\n+three\n`)
   const lineOf = (text: string) => text.split('\n').indexOf('broken') + 1

@@ -29,6 +29,16 @@ describe('a tree', () => {
     expect(await complaint(openTree(signal, join(repo.folder, '.git')))).toMatch(/is inside a \.git folder/)
   })
 
+  it("that is another user's names the remedy", async () => {
+    const repo = await repository({x: 'x\n'})
+    process.env.GIT_TEST_ASSUME_DIFFERENT_OWNER = '1'
+    try {
+      expect(await complaint(openTree(signal, repo.folder))).toContain(`belongs to another user, and git takes no tree of another's: 'git config --global --add safe.directory ${repo.folder}'`)
+    } finally {
+      delete process.env.GIT_TEST_ASSUME_DIFFERENT_OWNER
+    }
+  })
+
   it('is that of --git, whatever GIT_DIR says', async () => {
     const [repo, other] = [await repository({x: 'x\n'}), await repository({y: 'y\n'})]
     process.env.GIT_DIR = join(other.folder, '.git')
