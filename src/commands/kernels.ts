@@ -1,3 +1,4 @@
+import {stat} from 'node:fs/promises'
 import {resolve} from 'node:path'
 import {type Case, candidateVariant} from '../case/case.js'
 import {builtKernel, type BuiltKernel, isBuilt} from '../kernel/built.js'
@@ -125,7 +126,9 @@ function notBuildable({kernel}: KernelOptions): InputError {
 
 /** The kernel lines of --kernel, each once. */
 export function linesOf({kernel = DEFAULT_LINE}: KernelOptions): string[] {
-  return [...new Set(kernel.split(','))]
+  const lines = kernel.split(',')
+  if (lines.includes('')) throw new InputError(`--kernel '${kernel}' has an empty name in it: give lines like 6.12, with a comma between them`)
+  return [...new Set(lines)]
 }
 
 /** The image of --kernel with --modules; undefined where none is named. */
@@ -135,8 +138,13 @@ export async function kernelAtHand({kernel, modules, headers, refresh}: KernelOp
     return undefined
   }
   refuseIdle({refresh}, `looks for what is newer than the cache has, and an image at hand is taken as it is: leave it out`)
+  if (kernel === undefined || !(kernel.includes('/') || (await stat(kernel).catch(() => undefined)))) {
+    const line = kernel ?? DEFAULT_LINE
+    throw new InputError(`--modules belongs to the image of a kernel, and --kernel ${line}${kernel === undefined ? ', the default,' : ''} names none: leave --modules out, or name the image by its path`)
+  }
+  if (modules === undefined && !(await stat(kernel).catch(() => undefined))) throw new InputError(`--kernel ${kernel} is not there: name the image of a kernel, or a line like 6.12`)
   if (modules === undefined) throw new InputError(`--kernel ${kernel} is a file: its modules are needed too, as --modules <lib/modules/RELEASE>`)
-  return await givenKernel({vmlinuz: resolve(kernel ?? DEFAULT_LINE), modules: resolve(modules), headers: headers && resolve(headers)})
+  return await givenKernel({vmlinuz: resolve(kernel), modules: resolve(modules), headers: headers && resolve(headers)})
 }
 
 async function stockKernels(context: Context, lines: readonly string[], {refresh}: KernelOptions): Promise<Kernel[]> {

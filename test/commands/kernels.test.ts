@@ -100,7 +100,13 @@ describe('what cases are run on', () => {
     [{source: '/nowhere', kernel: '6.12'}, '--source is a kernel of its own: leave --kernel out'],
     [{base: 'v6.12'}, '--base is a revision of --source, which is missing'],
     [{base: 'v6.12', kernel: '6.12', variant: ['patched']}, '--base is a revision of --source, which is missing'],
-    [{kernel: '/boot/vmlinuz'}, '--kernel /boot/vmlinuz is a file: its modules are needed too, as --modules <lib/modules/RELEASE>'],
+    [{kernel: '/etc/hostname'}, '--kernel /etc/hostname is a file: its modules are needed too, as --modules <lib/modules/RELEASE>'],
+    [{kernel: '/boot/nothing'}, '--kernel /boot/nothing is not there: name the image of a kernel, or a line like 6.12'],
+    [{kernel: ''}, "--kernel '' has an empty name in it: give lines like 6.12, with a comma between them"],
+    [{kernel: ','}, "--kernel ',' has an empty name in it: give lines like 6.12, with a comma between them"],
+    [{kernel: '6.1,,6.12', built: true}, "--kernel '6.1,,6.12' has an empty name in it: give lines like 6.12, with a comma between them"],
+    [{kernel: '6.12', modules: '/tmp'}, '--modules belongs to the image of a kernel, and --kernel 6.12 names none: leave --modules out, or name the image by its path'],
+    [{modules: '/tmp'}, '--modules belongs to the image of a kernel, and --kernel 6.12, the default, names none: leave --modules out, or name the image by its path'],
     [{kernel: '6.12.9', built: true}, "the distribution's source of 6.12 is 6.12.7: ask for that, or name another with --source"],
   ])('is refused for %j', async (options, sentence) => {
     expect(await complaint(targets(options))).toBe(sentence)
