@@ -1,4 +1,5 @@
 import {access, readFile, statfs} from 'node:fs/promises'
+import {basename} from 'node:path'
 import {type Context} from '../lib/context.js'
 import {CouldNotRun, EXIT} from '../lib/errors.js'
 import {makeFolder} from '../lib/files.js'
@@ -44,9 +45,12 @@ async function readable(path: string): Promise<string | undefined> {
   )
 }
 
-async function version(context: Context, path: string): Promise<string> {
-  const {all} = await run(path, ['--version'], {signal: context.signal, allowedExits: 'any'})
-  return (all.split('\n')[0] ?? '').trim()
+/** The line in which a program says its version; without the stars that zstd puts around its own. */
+export async function version({signal}: Pick<Context, 'signal'>, path: string): Promise<string> {
+  // ssh takes no long option, and complains of one.
+  const {all} = await run(path, [basename(path) === 'ssh' ? '-V' : '--version'], {signal, allowedExits: 'any'})
+  const line = all.split('\n').find((one) => one.trim() !== '') ?? ''
+  return line.replace(/^[\s*]+|[\s*]+$/g, '')
 }
 
 async function kvm(): Promise<Finding> {
