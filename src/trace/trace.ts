@@ -98,11 +98,16 @@ export function traceOf({about, events, packets, conntrack, optional}: TraceInpu
 }
 
 function notesOf({notes, probes, lost, cut}: AboutTrace, optional: readonly string[]): string[] {
-  const missing = probes.flatMap(({name, error}) => (error === undefined || optional.includes(name) ? [] : [`the probe ${name} was not installed: ${error}`]))
-  const others = probes.flatMap(({name, function: on, passed_over: before}) => (on === undefined || before.length === 0 ? [] : [`the probe ${name} is on ${on}: ${before.join('; ')}`]))
+  const missing = probes.flatMap(({name, error}) => (error === undefined || optional.includes(name) ? [] : [`the probe ${name} was not installed: ${plainly(error)}`]))
+  const others = probes.flatMap(({name, function: on, passed_over: before}) => (on === undefined || before.length === 0 ? [] : [`the probe ${name} is on ${on}, not on ${before.map(plainly).join('; nor on ')}`]))
   const waiting = probes.flatMap(({name, waits}) => (waits && !optional.includes(name) ? [`the probe ${name} is in a module that was not loaded when the run began`] : []))
   const missed = probes.flatMap(({name, missed: count = 0}) => (count > 0 ? [`the kernel missed ${count} hits of the probe ${name}`] : []))
   const full = lost > 0 ? [`${lost} events found no room in the trace: a filter makes them fewer`] : []
   const short = cut ? ['the trace is longer than what is kept of it: a filter makes it shorter'] : []
   return [...notes, ...missing, ...others, ...waiting, ...missed, ...full, ...short]
+}
+
+/** A complaint about a function without what the kernel says of a symbol that it cannot find, where that is said before it. */
+function plainly(complaint: string): string {
+  return complaint.replaceAll(/(?<=\bthis kernel has [^();]*) \(Invalid probed address or symbol\)/g, '')
 }

@@ -13,11 +13,11 @@ describe('a recorded trace', () => {
     expect(probes.map(({name, function: on, hits}) => `${name} on ${on}: ${hits}`)).toEqual(['destroyed on nf_ct_delete: 2', 'kept on nf_nat_inet_fn: 6', 'another_mark on nf_ct_delete: 0'])
     expect(clock).toEqual({name: 'tai', ahead: 0, uncertainty: 0})
     expect(said).toEqual([
-      'the probe absent was not installed: no_such_function: this kernel has no function of that name (Invalid probed address or symbol)',
+      'the probe absent was not installed: no_such_function: this kernel has no function of that name',
       "the probe no_field was not installed: nf_ct_delete: the filter 'nothing == 1' is refused: parse_error: Field not found",
       'the probe no_argument was not installed: nf_ct_delete: Invalid register name',
-      'the probe constant_propagated was not installed: ip_rcv_finish_core: this kernel has it only as ip_rcv_finish_core.constprop.0, whose arguments may differ (Invalid probed address or symbol)',
-      'the probe kept is on nf_nat_inet_fn: no_such_function: this kernel has no function of that name (Invalid probed address or symbol)',
+      'the probe constant_propagated was not installed: ip_rcv_finish_core: this kernel has it only as ip_rcv_finish_core.constprop.0, whose arguments may differ',
+      'the probe kept is on nf_nat_inet_fn, not on no_such_function: this kernel has no function of that name',
       'the probe another_mark never fired: nothing called nf_ct_delete itself (the compiler may have put its code into its callers), or the filter left all out',
     ])
   })
