@@ -56,19 +56,21 @@ async function guardCommand(
 ): Promise<{text: string; exit: number}> {
   const ssh = sshOf(options)
   const announce = (change: Change) => {
-    if (change.diff === '') return
+    if (change.diff === '' && !change.reload) return
     if (json) return dryRun ? undefined : context.progress(`the way back, at any time: ${change.wayBack}`)
     // Said before anything is changed: whoever is cut off in the middle has it on the screen.
-    say(dryRun ? change.diff.trimEnd() : `${change.diff.trimEnd()}\n\nThe way back, at any time:\n  ${change.wayBack}\n`)
+    const what = change.reload ? `the template of ${name} has the statement already, and the loaded ruleset has not` : change.diff.trimEnd()
+    say(dryRun ? what : `${what}\n\nThe way back, at any time:\n  ${change.wayBack}\n`)
   }
   const change = await withHost(context, name, ssh, async (host) => await changeGuard(context, host, wanted, {dryRun, ssh, announce}))
   if (json) return {text: JSON.stringify({schema: 1, host: name, dryRun, ...change}, null, 2), exit: EXIT.ok}
   return {text: outcome(name, change, wanted, dryRun), exit: EXIT.ok}
 }
 
-function outcome(name: string, {diff, changed, log}: Change, wanted: Wanted, dryRun: boolean): string {
+function outcome(name: string, {diff, reload, changed, log}: Change, wanted: Wanted, dryRun: boolean): string {
   const what = wanted === 'plain' ? "firewall4's own flow statement" : 'the guard'
-  if (diff === '') return `${name} has ${what} already; nothing was changed`
+  if (diff === '' && !reload) return `${name} has ${what} already; nothing was changed`
+  if (dryRun && reload) return `\nThe firewall would be reloaded (fw4 reload); nothing was changed.`
   if (dryRun) return `\nThis would be changed; nothing was.`
   if (!changed) return `${name} was not changed`
   const hint = wanted === 'plain' ? '' : "\nAn upgrade of firewall4 brings its own template back: look again after it."

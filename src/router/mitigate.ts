@@ -10,6 +10,7 @@ import {shellWords} from '../lib/quote.js'
 import {projectPath} from '../lib/project.js'
 import {printable} from '../lib/text.js'
 import {type Form, formOf, guarded, PLAIN, statementOf, TEMPLATE} from './guard.js'
+import {isBehind} from './loaded.js'
 
 /** What is to become of a router's template: the guard for these bits of the mark, or firewall4's own statement. */
 export type Wanted = {mask: number} | 'plain'
@@ -22,6 +23,8 @@ export type Change = {
   diff: string
   /** The line for a shell here that undoes it. */
   wayBack: string
+  /** Whether the template has the statement already and the loaded ruleset has not: it is reloaded alone. */
+  reload: boolean
   /** What the router said while it was changed; empty where nothing was. */
   log: string
   changed: boolean
@@ -36,7 +39,7 @@ const LARGEST = 1 << 20
 /** A script that prints what a router with firewall4 has and this one has not, a line each. */
 export const LOOK = `for program in fw4 nft; do command -v $program >/dev/null || echo $program; done; test -f ${TEMPLATE} || echo ${TEMPLATE}; exit 0`
 
-const DONE = {done: 0, untouched: 10, restored: 11, broken: 12}
+const DONE = {done: 0, untouched: 10, restored: 11, broken: 12, unloaded: 13}
 
 /**
  * Looks at a router's flow statement, and changes it on the router by one script
@@ -58,9 +61,11 @@ export async function changeGuard(
   const to = wanted === 'plain' ? PLAIN : guarded(wanted.mask)
   const after = text.replace(from, () => to)
   const diff = from === to ? '' : createTwoFilesPatch(`a${TEMPLATE}`, `b${TEMPLATE}`, text, after, undefined, undefined, {context: 3}).replace(/^=+\n/, '')
-  const change: Change = {from, to, diff: printable(diff), wayBack: wayBack(host, ssh), log: '', changed: false}
+  const change: Change = {from, to, diff: printable(diff), wayBack: wayBack(host, ssh), reload: false, log: '', changed: false}
+  // A change looks for itself when it has the lock. Whoever has the statement is not safe before it is loaded.
+  if (dryRun || from === to) change.reload = (await isBehind(context, host, from)) && from === to
   announce(change)
-  if (dryRun || from === to) return change
+  if (dryRun || (from === to && !change.reload)) return change
   return {...change, changed: true, log: await replace(context, host, {template, after, change, backup: wanted === 'plain' ? 'drop' : 'keep'})}
 }
 
@@ -93,7 +98,8 @@ async function replace(
   host: Host,
   {template, after, change, backup}: {template: Buffer; after: string; change: Change; backup: 'keep' | 'drop'},
 ): Promise<string> {
-  const script = await readFile(projectPath('src/router/replace.sh'), 'utf8')
+  const parts = ['loaded.sh', 'replace.sh'].map(async (name) => await readFile(projectPath(`src/router/${name}`), 'utf8'))
+  const script = (await Promise.all(parts)).join('\n')
   const folder = await copyToHost(context, host, {new: Buffer.from(after)})
   // From here on the router does it alone, and is not interrupted with us: half of it is worth less than all or nothing.
   const own = {...context, signal: new AbortController().signal}
@@ -110,5 +116,6 @@ async function replace(
   if (exitCode === DONE.done) return log
   if (exitCode === DONE.untouched) throw new CouldNotRun(`${host.name}: ${lastLines(log, 1)}`, log.split('\n').slice(-15, -1).join('\n'))
   if (exitCode === DONE.restored) throw new CouldNotRun(`${host.name}: a step failed, and the router is as it was`, lastLines(log, 15))
+  if (exitCode === DONE.unloaded) throw new CouldNotRun(`${host.name}: the template has the statement, and the ruleset could not be loaded: try fw4 reload there`, lastLines(log, 15))
   throw new CouldNotRun(`${host.name} was left half changed: undo it by\n  ${change.wayBack}`, lastLines(log, 15))
 }

@@ -6,14 +6,13 @@
 #   $5  'keep' to leave a backup beside the template, 'drop' to remove it when all is done
 #
 # From the first change on it sees itself through: to the end, or back. A lost connection stops neither.
-# Exit codes: 0 done, 10 nothing was changed, 11 all is as it was again, 12 it could not be restored.
+# Where $3 and $4 are the same, the ruleset is reloaded and the template left as it is. loaded.sh comes before this.
+# Exit codes: 0 done, 10 nothing was changed, 11 all is as it was again, 12 it could not be restored, 13 it could not be loaded.
 trap '' HUP INT TERM PIPE
 template=/usr/share/firewall4/templates/ruleset.uc
 backup=$template.before-guard
 work=$1
 
-# A link is made at once with what it says: whose lock it is. Not every busybox has flock.
-lock=/var/lock/patchbench-router
 mkdir -p /var/lock
 
 exec 3>&1 >"$work/log" 2>&1
@@ -28,26 +27,17 @@ give_up() {
 }
 
 if ! ln -s $$ "$lock" 2>/dev/null; then
-	holder=$(readlink "$lock")
-	[ -z "$holder" ] || [ ! -d "/proc/$holder" ] || give_up "another patchbench is at work on this router (process $holder there holds $lock)"
+	! pid=$(holder) || give_up "another patchbench is at work on this router (process $pid there holds $lock)"
 	rm -f "$lock" # of a run that was killed
 	ln -s $$ "$lock" || give_up 'the lock could not be taken'
 fi
 
 sum() { sha256sum "$1" | cut -d ' ' -f 1; }
 rendered() { fw4 print >"$work/$1" && [ -s "$work/$1" ]; }
-# nft writes `flow add` for `flow offload`.
-loaded() { nft list chain inet fw4 forward 2>/dev/null | grep 'flow add @ft'; }
 is_guard() {
 	case $1 in
 	*'ct direction original'*) ;;
 	*) return 1 ;;
-	esac
-}
-same_kind() { # whether a loaded rule is the statement $1
-	case $1 in
-	*'ct direction original'*) loaded | grep 'ct direction original' | grep 'meta mark' | grep -q 'ct mark' ;;
-	*) loaded | grep -q 'l4proto' && ! loaded | grep -q -e 'ct direction' -e mark ;;
 	esac
 }
 install() { # $1 becomes the template by one rename; its owner and mode are kept
@@ -69,6 +59,14 @@ present=$3
 rm -f "$template.patchbench" # of a run that was killed
 before=$(sum "$template")
 [ "$before" = "$2" ] || give_up 'the template has changed since it was read'
+if [ "$present" = "$4" ]; then
+	fw4 check || give_up 'fw4 check failed'
+	echo 'reloading the firewall'
+	fw4 reload && same_kind "$present" || finish 13
+	[ "$5" = keep ] || rm -f "$backup"
+	echo 'done'
+	finish 0
+fi
 cp "$template" "$work/old" || give_up 'the template could not be copied'
 had_backup=
 [ ! -e "$backup" ] || had_backup=1

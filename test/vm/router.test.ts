@@ -66,6 +66,30 @@ describe('on a router', () => {
     expect(await connected(stateOf)).toEqual(pristine)
   })
 
+  it('a template that is ahead of the loaded ruleset is loaded, and a run that is at work is not passed over', PATIENT, async () => {
+    await connected(async (host) => {
+      await change(host, ALL)
+      const guardedState = await stateOf(host)
+      const sh = async (script: string) => await onHost(context, host, ['sh', '-c', script])
+      // As a run leaves it that is killed between its rename and its reload.
+      await sh(`cp -p ${TEMPLATE} /root/new && cp ${TEMPLATE}.before-guard ${TEMPLATE} && fw4 reload && cp -p /root/new ${TEMPLATE} && rm /root/new`)
+      expect(await patchbench('mitigate', '--dry-run')).toMatchObject({exitCode: 0, stdout: expect.stringContaining('would be reloaded') as string})
+      expect((await stateOf(host)).rules).not.toContain('ct direction original')
+
+      await sh('ln -s 1 /var/lock/patchbench-router')
+      expect(await patchbench('mitigate')).toMatchObject({exitCode: 69, stderr: expect.stringContaining('another run is at work on testhost: process 1 there') as string})
+      await sh('rm /var/lock/patchbench-router')
+
+      expect(await patchbench('mitigate')).toMatchObject({exitCode: 0, stdout: expect.stringMatching(/The way back(.*\n)*reloading the firewall\ndone\n/) as string})
+      expect(await stateOf(host)).toEqual(guardedState)
+      await sh(`nft flush chain inet fw4 forward`)
+      expect(await patchbench('mitigate')).toMatchObject({exitCode: 69, stderr: expect.stringContaining('is not the one that fw4 renders') as string})
+      await sh('fw4 reload')
+      await change(host, 'plain')
+      expect(await stateOf(host)).toEqual(pristine)
+    })
+  })
+
   it('the backup of an older firewall4 is replaced, so the way back leads to this one', PATIENT, async () => {
     await connected(async (host) => {
       await onHost(context, host, ['sh', '-c', `echo older >${TEMPLATE}.before-guard`])
