@@ -17,7 +17,7 @@ export const ITEMS: readonly Item[] = [
   {file: 'nft/flowtables.txt', script: 'nft list flowtables'},
   {file: 'firewall4/rendered.txt', script: 'fw4 print'},
   {file: 'firewall4/ruleset.uc', script: 'cat /usr/share/firewall4/templates/ruleset.uc'},
-  {file: 'firewall4/check.txt', script: 'fw4 check 2>&1'},
+  {file: 'firewall4/check.txt', script: `${needs('fw4')}\nfw4 check 2>&1`},
   ...['firewall', 'network', 'pbr', 'mwan3'].map((name) => ({file: `uci/${name}.txt`, script: `uci export ${name} 2>/dev/null || cat /etc/config/${name}`})),
   {file: 'ip/links.txt', script: 'ip -d -s link show 2>/dev/null || ip link show'},
   {file: 'ip/addresses.txt', script: 'ip address show'},
