@@ -6,7 +6,7 @@ import {EXIT, InputError} from '../lib/errors.js'
 import {projectPath} from '../lib/project.js'
 import {runTasks} from '../lib/tasks.js'
 import {plainTable} from '../report/table.js'
-import {collect, isDevice} from '../router/collect.js'
+import {checkOutput, collect, isDevice} from '../router/collect.js'
 import {type Change, changeGuard, type Wanted} from '../router/mitigate.js'
 import {refuseIdle} from './options.js'
 
@@ -16,14 +16,16 @@ export type CollectCommandOptions = RouterOptions & {output?: string; capture: n
 
 /** `patchbench router collect`: what a report about flow offloading needs, in one archive. */
 export async function collectCommand(context: Context, options: CollectCommandOptions): Promise<{text: string; exit: number}> {
-  const {host: name, output, capture, interface: devices, maskAddresses = false} = options
+  const {host: name, capture, interface: devices, maskAddresses = false} = options
   if (capture === 0) refuseIdle({interface: devices}, 'is about capturing packets, and --capture 0 leaves that out: take one of them')
   const odd = devices?.find((device) => !isDevice(device))
   if (odd !== undefined) throw new InputError(`--interface: '${odd}' is no name of a network device`)
+  const output = options.output ?? archiveName(name)
+  await checkOutput(output)
   const {version} = JSON.parse(await readFile(projectPath('package.json'), 'utf8')) as {version: string}
   const {manifest, archive, sha256} = await withHost(context, name, sshOf(options), async (host) => {
     const task = async (own: Context) =>
-      await collect(own, host, {output: resolve(output ?? archiveName(name)), seconds: capture, devices, maskAddresses, version: `patchbench ${version}`})
+      await collect(own, host, {output: resolve(output), seconds: capture, devices, maskAddresses, version: `patchbench ${version}`})
     return (await runTasks(context, [{title: `gathering from ${name}`, run: task}]))[0]!
   })
   const {files, missing, masked} = manifest

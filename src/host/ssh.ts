@@ -1,12 +1,12 @@
 import {spawn} from 'node:child_process'
 import {once} from 'node:events'
-import {access, mkdtemp, rm} from 'node:fs/promises'
+import {access, constants, mkdtemp, rm, stat} from 'node:fs/promises'
 import {tmpdir} from 'node:os'
 import {join} from 'node:path'
 import {type Readable} from 'node:stream'
 import {setTimeout as delay} from 'node:timers/promises'
 import {type Context} from '../lib/context.js'
-import {CouldNotRun, InputError, Interrupted} from '../lib/errors.js'
+import {CouldNotRun, InputError, Interrupted, systemCode} from '../lib/errors.js'
 import {hostPath} from '../lib/hostpath.js'
 import {dyingWithUs, lastLines} from '../lib/process.js'
 import {printable} from '../lib/text.js'
@@ -63,10 +63,12 @@ const PLAIN = [
  * terminal it may ask for a passphrase or about a key.
  *
  * @param name as for ssh(1): `root@lab1`, an alias of the configuration, or `ssh://root@lab1:2222`
+ * @throws InputError when the name is none, or its ssh_config cannot be read
  * @throws CouldNotRun with ssh's own words when there is no connection
  */
 export async function withHost<T>(context: Context, name: string, options: HostOptions, work: (host: Host) => Promise<T>): Promise<T> {
   checkName(name)
+  await checkConfig(options)
   context.signal.throwIfAborted()
   const folder = await mkdtemp(join(tmpdir(), 'patchbench-ssh-'))
   const socket = join(folder, 'master')
@@ -85,6 +87,15 @@ export function checkName(name: string): void {
   if (/^(ssh:\/\/)?[\w%+.@[\]:-]+$/.test(name) && !name.startsWith('-')) return
   throw new InputError(`'${printable(name)}' is no host: write it as for ssh, like root@lab1 or ssh://root@lab1:2222`)
 }
+
+async function checkConfig({config}: HostOptions): Promise<void> {
+  if (config === undefined) return
+  // ssh takes a pipe as well.
+  const why = (await stat(config).catch(() => undefined))?.isDirectory() ? 'it is a folder' : await access(config, constants.R_OK).then(() => undefined, cause)
+  if (why !== undefined) throw new InputError(`--ssh-config ${printable(config)} cannot be read: ${why}`)
+}
+
+const cause = (error: unknown) => (systemCode(error) === 'ENOENT' ? 'there is no such file' : `${systemCode(error)}`)
 
 type Master = {said: () => string; ended: () => boolean; endedWithin: (ms: number) => Promise<boolean>; end: () => Promise<void>}
 

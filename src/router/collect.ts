@@ -1,6 +1,6 @@
-import {chmod, mkdir, mkdtemp, rename, rm, stat, writeFile} from 'node:fs/promises'
+import {access, chmod, constants, mkdir, mkdtemp, rename, rm, stat, writeFile} from 'node:fs/promises'
 import {tmpdir} from 'node:os'
-import {dirname, join} from 'node:path'
+import {dirname, join, resolve} from 'node:path'
 import {create} from 'tar'
 import {attempt, type Host, type Remote, scriptOnHost} from '../host/ssh.js'
 import {type Context} from '../lib/context.js'
@@ -12,7 +12,7 @@ import {captureItem, DEVICES, type Item, ITEMS} from './items.js'
 import {createMask, type Mask} from './mask.js'
 
 export type CollectOptions = {
-  /** The archive to write; there must be none of that name. */
+  /** The archive to write; see checkOutput(). */
   output: string
   /** How long packets are captured, in s; 0 for not at all. */
   seconds: number
@@ -49,7 +49,6 @@ type Gathered = {file: string; text: string; cut: boolean; said: string} | {file
  */
 export async function collect(context: Context, host: Host, options: CollectOptions): Promise<{manifest: Manifest; archive: string; sha256: string}> {
   const {output, seconds, maskAddresses, version} = options
-  if (await stat(output).catch(() => undefined)) throw new InputError(`${output} is there already: name another file with --output`)
   const folder = await mkdtemp(join(tmpdir(), 'patchbench-router-'))
   const unfinished = `${output}.${process.pid}`
   try {
@@ -73,6 +72,21 @@ export async function collect(context: Context, host: Host, options: CollectOpti
     await rm(unfinished, {force: true})
     await rm(folder, {recursive: true, force: true})
   }
+}
+
+/**
+ * Before anything is gathered: whether an archive can be written.
+ *
+ * @param output as the user wrote it
+ * @throws InputError when there is something of that name, or its folder takes no file
+ */
+export async function checkOutput(output: string): Promise<void> {
+  if (await stat(output).catch(() => undefined)) throw new InputError(`${output} is there already: name another file with --output`)
+  const folder = dirname(resolve(output))
+  if (!(await stat(folder).catch(() => undefined))?.isDirectory()) throw new InputError(`${output} cannot be written: there is no folder ${folder}`)
+  await access(folder, constants.W_OK | constants.X_OK).catch(() => {
+    throw new InputError(`${output} cannot be written: the folder ${folder} takes no file of yours; name another with --output`)
+  })
 }
 
 async function flowDevices(context: Context, host: Host): Promise<string[]> {
