@@ -23,6 +23,8 @@ export type Change = {
   diff: string
   /** The line for a shell here that undoes it. */
   wayBack: string
+  /** The line for a shell here that looks at what became of it. */
+  look: string
   /** Whether the template has the statement already and the loaded ruleset has not: it is reloaded alone. */
   reload: boolean
   /** What the router said while it was changed; empty where nothing was. */
@@ -61,7 +63,7 @@ export async function changeGuard(
   const to = wanted === 'plain' ? PLAIN : guarded(wanted.mask)
   const after = text.replace(from, () => to)
   const diff = from === to ? '' : createTwoFilesPatch(`a${TEMPLATE}`, `b${TEMPLATE}`, text, after, undefined, undefined, {context: 3}).replace(/^=+\n/, '')
-  const change: Change = {from, to, diff: printable(diff), wayBack: wayBack(host, ssh), reload: false, log: '', changed: false}
+  const change: Change = {from, to, diff: printable(diff), wayBack: wayBack(host, ssh), look: lookAgain(host, wanted, ssh), reload: false, log: '', changed: false}
   // A change looks for itself when it has the lock. Whoever has the statement is not safe before it is loaded.
   if (dryRun || from === to) change.reload = (await isBehind(context, host, from)) && from === to
   announce(change)
@@ -93,6 +95,11 @@ function wayBack({name}: Host, {config}: HostOptions): string {
   return shellWords(['ssh', ...(config === undefined ? [] : ['-F', config]), name, there])
 }
 
+function lookAgain({name}: Host, wanted: Wanted, {config}: HostOptions): string {
+  const [verb, options] = wanted === 'plain' ? ['rollback', []] : ['mitigate', ['--mask', `0x${wanted.mask.toString(16)}`]]
+  return shellWords(['patchbench', 'router', verb, '--host', name, ...(config === undefined ? [] : ['--ssh-config', config]), ...options, '--dry-run'])
+}
+
 async function replace(
   context: Context,
   host: Host,
@@ -101,16 +108,19 @@ async function replace(
   const parts = ['loaded.sh', 'replace.sh'].map(async (name) => await readFile(projectPath(`src/router/${name}`), 'utf8'))
   const script = (await Promise.all(parts)).join('\n')
   const folder = await copyToHost(context, host, {new: Buffer.from(after)})
-  // From here on the router does it alone, and is not interrupted with us: half of it is worth less than all or nothing.
-  const own = {...context, signal: new AbortController().signal}
   context.progress(`${host.name}: checking, changing and reloading`)
+  // From here on the router does it alone: half of it is worth less than all or nothing. Who presses Ctrl-C need not wait for it.
+  const alone = `it goes on by itself, to the end or back, and writes ${folder}/log there`
+  const left = () => context.progress(`${host.name}: ${alone}\nto look at it:\n  ${change.look}\nthe way back, at any time:\n  ${change.wayBack}`)
+  context.signal.addEventListener('abort', left, {once: true})
   const args = [folder, sha256(template), change.from, change.to, backup]
-  const {stdout, exitCode} = await scriptOnHost(own, host, script, args, {deadline: PATIENCE, allowedExits: 'any'}).catch((error: unknown) => {
+  const {stdout, exitCode} = await scriptOnHost(context, host, script, args, {deadline: PATIENCE, allowedExits: 'any'}).catch((error: unknown) => {
     if (!(error instanceof CouldNotRun)) throw error
-    throw new CouldNotRun(`${error.message}; it goes on by itself, to the end or back, and writes ${folder}/log there`, `the way back is\n  ${change.wayBack}`)
-  })
+    throw new CouldNotRun(`${error.message}; ${alone}`, `the way back is\n  ${change.wayBack}`)
+  }).finally(() => context.signal.removeEventListener('abort', left))
   const log = printable(stdout.toString('utf8')).trimEnd()
-  await removeFolder(own, host, folder).catch(() => {})
+  // What it did is known, and is said even to one who interrupts now.
+  await removeFolder({...context, signal: new AbortController().signal}, host, folder).catch(() => {})
   if (context.signal.aborted) context.progress(`${host.name}: ${lastLines(log, 1)}`)
   context.signal.throwIfAborted()
   if (exitCode === DONE.done) return log
