@@ -57,6 +57,10 @@ restore() {
 
 present=$3
 rm -f "$template.patchbench" # of a run that was killed
+# So are folders whose run nobody saw the end of; their logs are kept for a day.
+find /tmp -maxdepth 1 -type d -name 'patchbench.??????' -user root -mtime +0 2>/dev/null | while read -r old; do
+	[ ! -f "$old/new" ] || rm -rf "$old"
+done
 before=$(sum "$template")
 [ "$before" = "$2" ] || give_up 'the template has changed since it was read'
 if [ "$present" = "$4" ]; then

@@ -90,10 +90,15 @@ describe('on a router', () => {
     })
   })
 
-  it('the backup of an older firewall4 is replaced, so the way back leads to this one', PATIENT, async () => {
+  it('the backup of an older firewall4 is replaced, so the way back leads to this one, and old leftovers are removed', PATIENT, async () => {
     await connected(async (host) => {
-      await onHost(context, host, ['sh', '-c', `echo older >${TEMPLATE}.before-guard`])
+      const folders = '/tmp/patchbench.oldold /tmp/patchbench.newnew /tmp/patchbench.others'
+      await onHost(context, host, ['sh', '-c', `echo older >${TEMPLATE}.before-guard; mkdir ${folders}; touch /tmp/patchbench.oldold/new /tmp/patchbench.newnew/new
+        touch -d "@$(($(date +%s) - 200000))" /tmp/patchbench.oldold /tmp/patchbench.others`])
       await change(host, ALL)
+      // What a run of the day before yesterday left is removed; what a run of today holds, or somebody else, is not.
+      expect((await onHost(context, host, ['sh', '-c', 'echo /tmp/patchbench.*'])).stdout.toString().trim()).toBe('/tmp/patchbench.newnew /tmp/patchbench.others')
+      await tidy(host)
       expect((await onHost(context, host, ['cat', `${TEMPLATE}.before-guard`])).stdout.toString()).toBe(pristine.template)
       await change(host, 'plain')
       expect(await stateOf(host)).toEqual(pristine)
