@@ -18,7 +18,7 @@ import {recordInputs, recordRun, type RunRecord} from '../run/record.js'
 import {exitCodeOf} from '../verdict/exit.js'
 import {type Variant} from '../verdict/verdict.js'
 import {chosenFirewall4, type Firewall4Options} from './firewall4.js'
-import {buildBases, chosenTargets, type KernelOptions, variantsOrAll} from './kernels.js'
+import {buildBases, chosenTargets, DEFAULT_LINE, type KernelOptions, variantsOrAll} from './kernels.js'
 import {checkFixes} from './options.js'
 import {inRunFolder, type RunPlace} from './runfolder.js'
 
@@ -106,7 +106,7 @@ export async function targetsFor(context: Context, cases: readonly Case[], optio
   const targets = await chosenTargets(context, left.flatMap(({one, why}) => (why ? [] : [one])), options)
   const reasons = left.flatMap(({one, why}) => {
     if (why) return [`${one.name} ${why}`]
-    return targets.some((target) => target.one === one) ? [] : [`${one.name} is for kernels ${one.kernels.join(', ')}, not for ${options.kernel}`]
+    return targets.some((target) => target.one === one) ? [] : [`${one.name} is for kernels ${one.kernels.join(', ')}, not for ${options.kernel ?? `${DEFAULT_LINE}, the default: name one with --kernel`}`]
   })
   if (targets.length === 0) throw new InputError(reasons.join('; '))
   for (const reason of reasons) context.progress(`left out: ${reason}`)

@@ -2,6 +2,7 @@ import {mkdir, writeFile} from 'node:fs/promises'
 import {join} from 'node:path'
 import {describe, expect, it, vi} from 'vitest'
 import {type Case} from '../../src/case/case.js'
+import {type CompareOptions, targetsFor} from '../../src/commands/compare.js'
 import {chosenBuilds, chosenKernels, chosenTargets, type KernelOptions, onlyOne} from '../../src/commands/kernels.js'
 import {type Variant} from '../../src/verdict/verdict.js'
 import {complaint} from '../support/complaint.js'
@@ -110,6 +111,14 @@ describe('what cases are run on', () => {
     [{kernel: '6.12.9', built: true}, "the distribution's source of 6.12 is 6.12.7: ask for that, or name another with --source"],
   ])('is refused for %j', async (options, sentence) => {
     expect(await complaint(targets(options))).toBe(sentence)
+  })
+
+  it.each([
+    [{}, /^future is for kernels 9\.9, not for 6\.12, the default: name one with --kernel$/],
+    [{kernel: '6.1'}, /^future is for kernels 9\.9, not for 6\.1$/],
+  ])('is said to be nothing, and of what line: %j', async (options, words) => {
+    const future = {name: 'future', tree: 'linux', kernels: ['9.9'], candidates: [], livepatches: []} as unknown as Case
+    expect(await complaint(targetsFor(contextIn(await scratch()), [future], options as CompareOptions))).toMatch(words)
   })
 })
 
