@@ -45,7 +45,7 @@ export type ImportOptions = {found: Found; sources: readonly Source[]; home: Hom
  * reproducer to start from. Nothing is made where it applies to none.
  */
 export async function importSeries(context: Context, {found: {series}, sources, home, name, candidate}: ImportOptions): Promise<{tried: Tried[]; made?: Imported}> {
-  await checkNewName(home, name)
+  await checkNewName(home, name, '--name')
   const tried: Tried[] = []
   for (const source of sources) tried.push(await tryOn(context, series, source))
   const fitting = tried.filter(({fits}) => fits)

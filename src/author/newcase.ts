@@ -25,15 +25,16 @@ export async function homeOfNewCase(named: string | undefined, from = process.cw
 /**
  * A name that a case may have.
  *
+ * @param option what names it otherwise, where there is such an option
  * @throws InputError when it is none, or something is there already
  */
-export async function checkNewName({cases}: Home, name: string): Promise<void> {
+export async function checkNewName({cases}: Home, name: string, option?: string): Promise<void> {
   if (!/^[a-z0-9][a-z0-9-]*$/.test(name)) throw new InputError(`'${name}' is no name for a case: take small letters, digits and hyphens`)
-  if (await lstat(join(cases, name)).catch(() => undefined)) throw taken(join(cases, name))
+  if (await lstat(join(cases, name)).catch(() => undefined)) throw taken(join(cases, name), option)
 }
 
-function taken(folder: string): InputError {
-  return new InputError(`${folder} is there already, and nothing is overwritten: name another by --name, or remove it`)
+function taken(folder: string, option: string | undefined): InputError {
+  return new InputError(`${folder} is there already, and nothing is overwritten: take another name${option === undefined ? '' : ` by ${option}`}, or remove it`)
 }
 
 /** Writes a new case, all of it or nothing; its folder. */

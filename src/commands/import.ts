@@ -30,11 +30,11 @@ export async function importCommand(context: Context, words: readonly string[], 
   checkSource(options)
   const home = await homeOfNewCase(options.cases)
   // A name that is taken is told before anything is fetched.
-  if (options.name !== undefined) await checkNewName(home, options.name)
+  if (options.name !== undefined) await checkNewName(home, options.name, '--name')
   if (!/^[a-z0-9][a-z0-9-]*$/.test(options.candidate)) throw new InputError(`--candidate ${options.candidate}: take small letters, digits and hyphens`)
   const found = await findSeries(context.signal, words, options.git)
   const name = nameFor(options.name, words, found)
-  await checkNewName(home, name)
+  await checkNewName(home, name, '--name')
   const sources = await sourcesFor(context, found, options)
   const {tried, made} = await importSeries(context, {found, sources, home, name, candidate: options.candidate})
   const exit = made ? EXIT.ok : EXIT.missed

@@ -79,7 +79,7 @@ describe('a series becomes a case', () => {
     const {repo, folder} = await linux()
     const cases = await scratch()
     await mkdir(join(cases, 'mine'))
-    expect(await complaint(importInto(cases, [folder], {source: repo.folder, name: 'mine'}))).toMatch(/mine is there already, and nothing is overwritten/)
+    expect(await complaint(importInto(cases, [folder], {source: repo.folder, name: 'mine'}))).toMatch(/mine is there already, and nothing is overwritten: take another name by --name, or remove it$/)
     expect(await complaint(importInto(cases, ['/nowhere'], {name: 'mine'}))).toMatch(/is there already/)
   })
 })

@@ -44,7 +44,7 @@ describe('a new case', () => {
   it('overwrites nothing', async () => {
     const cases = await scratch()
     await mkdir(join(cases, 'mine'))
-    expect(await complaint(checkNewName({cases}, 'mine'))).toMatch(/mine is there already, and nothing is overwritten: name another by --name/)
+    expect(await complaint(checkNewName({cases}, 'mine'))).toMatch(/mine is there already, and nothing is overwritten: take another name, or remove it$/)
     await writeFile(join(cases, 'file'), 'mine')
     expect(await complaint(writeCase({cases}, 'file', await caseFiles('file', PLAIN)))).toMatch(/is there already/)
     expect(await readFile(join(cases, 'file'), 'utf8')).toBe('mine')
