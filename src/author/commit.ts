@@ -83,11 +83,13 @@ type State = {head: string; work: string}
 async function absorbed(context: Context, {tree, base}: Editing, commits: readonly Commit[], {head, work}: State, wanted: string | undefined): Promise<{changes: Change[]; tip: string}> {
   const {signal} = context
   const folder = tree.directory
+  // A patch that is not there is told whether anything changed or not.
+  const named = wanted === undefined ? undefined : patchOf(commits, wanted)
   const {stdout: committed} = await git(folder, ['rev-parse', `${head}^{tree}`], {signal})
   const fixups = await unsquashed(signal, folder, base, head)
   if (committed.trim() === work && !fixups) return {changes: [], tip: head}
   const files = await changesBetween(signal, folder, committed.trim(), work)
-  const changes = wanted === undefined ? await attribute(signal, folder, commits, {base, tip: head}, files) : byName(files, patchOf(commits, wanted))
+  const changes = named === undefined ? await attribute(signal, folder, commits, {base, tip: head}, files) : byName(files, named)
   const chain = await fixupChain(signal, folder, changes, {head, work})
   const paths = await pathsBetween(signal, folder, base, chain)
   const tip = await squashed(context, tree, {base, chain, paths})

@@ -142,6 +142,11 @@ describe('work becomes part of the series:', () => {
     expect([await state(dirname(series)), await state(folder)]).toEqual(before)
   })
 
+  it('a patch that is not there is refused, also where nothing changed', async () => {
+    const {one, context} = await edited()
+    expect(await complaint(commitWork(context, one, '7'))).toMatch(/^--patch 7 is none of the patches: 1 'first', 2 'second'$/)
+  })
+
   it('a new file and one that is removed', async () => {
     const {one, folder, series, context, repo} = await edited()
     // A distribution's source may ignore all that is new; what make leaves is nobody's work.
