@@ -1,3 +1,5 @@
+import {readFile} from 'node:fs/promises'
+import {join} from 'node:path'
 import {type Candidate, type Case, candidateOf} from '../case/case.js'
 import {type Context} from '../lib/context.js'
 import {CouldNotRun, InputError} from '../lib/errors.js'
@@ -184,5 +186,13 @@ async function untrackedIn(signal: AbortSignal, folder: string): Promise<string[
   const others = async (...words: string[]) => (await git(folder, ['ls-files', '-z', '--others', ...words], {signal})).stdout.split('\0').filter(Boolean)
   const plain = await others('--exclude-standard')
   const sources = (await others(...GENERATED.map((pattern) => `--exclude=${pattern}`))).filter((path) => WRITTEN.test(path))
-  return [...new Set([...plain, ...sources])].sort()
+  const top = await others(...(await rulesForTop(folder)).map((rule) => `--exclude=${rule}`))
+  return [...new Set([...plain, ...sources, ...top.filter((path) => !path.includes('/'))])].sort()
+}
+
+/** What the tree's .gitignore says of the files beside it, without the rule of a distribution that leaves out all that is new; all where that is not there. */
+async function rulesForTop(folder: string): Promise<string[]> {
+  const lines = (await readFile(join(folder, '.gitignore'), 'utf8').catch(() => '')).split('\n')
+  const kept = lines.filter((line) => line !== '/*' && line.trim() !== '' && !line.startsWith('#'))
+  return lines.includes('/*') ? kept : ['*']
 }

@@ -160,6 +160,12 @@ describe('work becomes part of the series:', () => {
     expect(await readFile(join(folder, 'stray.c'), 'utf8')).toBe('stray\n')
   })
 
+  it('a file at the top is named where the distribution ignores all that is new', async () => {
+    const {one, folder, context} = await edited()
+    await write(folder, {'.gitignore': '# rules\n.*\n*.o\n/vmlinux\n/*\n!/debian/\n', 'notes.txt': '', 'x.o': '', vmlinux: '', 'own.c': ''})
+    expect((await commitWork(context, one, undefined)).untracked).toEqual(['notes.txt', 'own.c'])
+  })
+
   it('a change that conflicts with a later patch is refused, and all stays', async () => {
     const {one, folder, series, context} = await edited()
     await write(folder, {'a.c': SECOND.replace('second', 'neither')})
