@@ -72,17 +72,27 @@ function paint(line: string, result: Result | undefined, colour: boolean): strin
 
 function reasons(results: readonly Result[]): string[] {
   return results.flatMap((result) =>
-    result.reasons.map((reason) => `\n${result.case}, ${result.kernel}, ${result.variant}${result.candidate ? ` (${result.candidate})` : ''}: ${reason}`),
+    result.reasons.map((reason) => `\n${result.case}, ${result.kernel}, ${cellOf(result)}: ${reason}`),
   )
 }
 
-/** What was traced, a line a cell, and what was not, once for all cells. */
+/** What was traced, a line a cell, and what was not: once where it is so of all cells of a kernel, else with the cells. */
 function traces(results: readonly Result[]): string[] {
-  const traced = results.flatMap((result) => (result.trace ? [{...result, trace: result.trace}] : []))
-  const hits = traced.map(({case: name, kernel, variant, candidate, trace}) => {
+  const traced = results.flatMap((result) => (result.trace ? [{trace: result.trace, pair: `${result.case}, ${result.kernel}`, cell: cellOf(result)}] : []))
+  const hits = traced.map(({pair, cell, trace}) => {
     const counts = trace.probes.map((probe) => `${probe.name} ${probe.hits}`).join(', ') || 'nothing'
-    return `${name}, ${kernel}, ${variant}${candidate ? ` (${candidate})` : ''}: traced ${counts}`
+    return `${pair}, ${cell}: traced ${counts}`
   })
-  const notes = traced.flatMap(({case: name, kernel, trace}) => trace.notes.map((note) => `${name}, ${kernel}: ${printable(note)}`))
+  const notes = traced.flatMap(({pair, trace}) => {
+    const cells = traced.filter((one) => one.pair === pair)
+    return trace.notes.map((note) => {
+      const own = cells.filter((one) => one.trace.notes.includes(note)).map(({cell}) => cell)
+      return `${[pair, ...(own.length < cells.length ? own : [])].join(', ')}: ${printable(note)}`
+    })
+  })
   return traced.length > 0 ? ['', ...hits, ...new Set(notes)] : []
+}
+
+function cellOf({variant, candidate}: Result): string {
+  return `${variant}${candidate ? ` (${candidate})` : ''}`
 }

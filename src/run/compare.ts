@@ -15,7 +15,7 @@ import {forgetSnapshot, type Snapshot} from '../machine/snapshot.js'
 import {planSessions, type SessionPlan} from '../plan/plan.js'
 import {type Firewall4} from '../ruleset/firewall4.js'
 import {hasRulesets, keepRuleset, type KeptRuleset, rulesetOf} from '../ruleset/ruleset.js'
-import {type Trace} from '../trace/trace.js'
+import {compared, type Trace} from '../trace/trace.js'
 import {exitCodeOf} from '../verdict/exit.js'
 import {type Suite} from '../verdict/suite.js'
 import {type Variant, type VariantRun} from '../verdict/verdict.js'
@@ -363,19 +363,21 @@ function resultsOf(pair: Pair): Result[] {
   const {one, kernel, plan, folder} = pair
   const base = runsOf(pair, 'base')
   const fixes = plan.flatMap((session) => fixOf(one, session) ?? [])
-  return plan
+  const results = plan
     .filter(({repeat, traced}) => repeat === 0 && !traced)
     .flatMap((session) =>
       session.variants.map((variant) => {
         const candidate = session.candidate ?? ''
         const said = {notes: pair.notes.get(candidate) ?? [], selftests: pair.selftests.get(candidate) ?? [], suites: suitesOf(pair, session)}
         const own = runsOf(pair, variant, session)
-        const result = resultOf(one, {kernel: kernel.label, variant, fixes, fix: fixOf(one, session), ...said}, {base, own}, folder)
+        const result: Result = resultOf(one, {kernel: kernel.label, variant, fixes, fix: fixOf(one, session), ...said}, {base, own}, folder)
         const left = pair.traces.get(cellKey(variant, session))
         if (!left) return result
         return {...result, trace: {...left.trace, notes: [...left.trace.notes, ...differences(left.run, own[0])]}}
       }),
     )
+  const traces = compared(results.flatMap(({trace}) => trace ?? []))
+  return results.map((result) => (result.trace ? {...result, trace: traces.shift()!} : result))
 }
 
 /** What the tests of the tree said on base and with the session's candidate. */

@@ -89,12 +89,33 @@ export function traceOf({about, events, packets, conntrack, optional}: TraceInpu
   const called = events.map((event) => (event.stack && functions.has(event.name) ? {...event, caller: callerOf(event.stack, functions.get(event.name)!)} : event))
   const whole = clock ? timeline(called, clock, packets, conntrack) : []
   const waiting = about.probes.filter(({waits}) => waits).map(({name}) => name)
-  const silent = probes.filter(({name, hits}) => hits === 0 && !waiting.includes(name)).map(({name, function: on}) => `the probe ${name} never fired: nothing called ${on} itself (the compiler may have put its code into its callers), or the filter left all out`)
+  const silent = probes.filter(({name, hits}) => hits === 0 && !waiting.includes(name)).map(silence)
   const notes = [...notesOf(about, optional), ...silent]
   if (whole.length > ENTRIES) notes.push(`the timeline has ${whole.length} entries; the first ${ENTRIES} are here, the others in the evidence`)
   const entries = whole.slice(0, ENTRIES).map((entry) => ({...entry, name: printable(entry.name), text: printable(entry.text)}))
   const stacks = foldStacks(events, functions).map((stack) => ({...stack, folded: printable(stack.folded), frames: stack.frames.map(printable), caller: printable(stack.caller)}))
   return {notes, clock, probes, stacks, timeline: entries}
+}
+
+function silence({name, function: on}: TracedProbe): string {
+  return `the probe ${name} never fired: nothing called ${on} itself (the compiler may have put its code into its callers), or the filter left all out`
+}
+
+/** The traces of one kernel's cells: where a probe fired in one of them, the compiler is no reason in the others. */
+export function compared(traces: readonly Trace[]): Trace[] {
+  const fired = new Set(traces.flatMap(({probes}) => probes.filter(({hits}) => hits > 0).map(keyOf)))
+  return traces.map((trace) => {
+    const plain = new Map(trace.probes.filter((probe) => fired.has(keyOf(probe))).map((probe) => [silence(probe), silenceHere(probe)]))
+    return {...trace, notes: trace.notes.map((note) => plain.get(note) ?? note)}
+  })
+}
+
+function keyOf({name, function: on}: TracedProbe): string {
+  return `${name} ${on}`
+}
+
+function silenceHere({name, function: on}: TracedProbe): string {
+  return `the probe ${name} never fired here: nothing called ${on}, or the filter left all out`
 }
 
 function notesOf({notes, probes, lost, cut}: AboutTrace, optional: readonly string[]): string[] {

@@ -46,6 +46,13 @@ describe('a trace on a terminal', () => {
     expect(lines.slice(3)).toEqual(TRACE.notes.map((note) => `one, debian 6.12.90: ${note}`))
   })
 
+  it('names the cells that a note is about where it is not about all', () => {
+    const odd = {...TRACE, notes: ['odd']}
+    const [base, livepatched] = FIXED
+    expect(comparisonTable([{...base!, trace: odd}, {...livepatched!, trace: {...TRACE, notes: []}}], false)).toMatch(/\none, debian 6\.12\.90, base: odd$/)
+    expect(comparisonTable([{...base!, trace: odd}, {...livepatched!, trace: odd}], false)).toMatch(/\none, debian 6\.12\.90: odd$/)
+  })
+
   it('says that nothing was traced', () => {
     const trace = {...TRACE, probes: [], notes: ['nothing was traced: this kernel has no tracefs']}
     expect(comparisonTable([{...FIXED[0]!, trace}], false)).toMatch(/: traced nothing\none, .*: nothing was traced: this kernel has no tracefs$/)

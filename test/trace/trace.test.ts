@@ -1,5 +1,5 @@
 import {describe, expect, it} from 'vitest'
-import {parseAbout, traceOf} from '../../src/trace/trace.js'
+import {compared, parseAbout, traceOf} from '../../src/trace/trace.js'
 import {recordedTrace} from './recorded.js'
 
 const PROBE = {name: 'probe', stack: false, return: false, function: 'f', event: 'p:patchbench/probe f', passed_over: [], missed: 0}
@@ -38,6 +38,13 @@ describe('a trace says', () => {
   ])('%s', (_, about, sentence) => {
     expect(notes(about)).toContain(sentence)
   })
+})
+
+it('a probe that fired in another cell is silent for no reason of the compiler', () => {
+  const silent = {...traceOf({about: parseAbout(JSON.stringify(ABOUT))!, events: [], packets: [], conntrack: [], optional: []}), evidence: ''}
+  const fired = {...silent, notes: ['other'], probes: silent.probes.map((probe) => ({...probe, hits: 1}))}
+  expect(compared([silent, fired]).map((trace) => trace.notes)).toEqual([['the probe probe never fired here: nothing called f, or the filter left all out'], ['other']])
+  expect(compared([silent, silent])).toEqual([silent, silent])
 })
 
 it('a probe of a module that is not loaded is not called silent, and an optional one nothing at all', () => {
