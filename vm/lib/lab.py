@@ -389,7 +389,8 @@ def udp_frame(source_mac, destination_mac, source, destination, ttl, source_port
 
 
 def internet_checksum(data):
-    """The checksum of RFC 1071."""
+    """The checksum of RFC 1071, which takes an odd length as if a zero byte followed."""
+    data = data + b"\0" * (len(data) % 2)
     total = sum(struct.unpack(f"!{len(data) // 2}H", data))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
