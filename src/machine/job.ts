@@ -1,4 +1,4 @@
-import {cp, mkdtemp, rm, writeFile} from 'node:fs/promises'
+import {cp, mkdtemp, realpath, rm, writeFile} from 'node:fs/promises'
 import {tmpdir} from 'node:os'
 import {join} from 'node:path'
 import {create} from 'tar'
@@ -32,7 +32,8 @@ export type Job = {
 export async function packJob({steps, files}: Job): Promise<Buffer> {
   const folder = await mkdtemp(join(tmpdir(), 'patchbench-job-'))
   try {
-    for (const [name, path] of Object.entries(files)) await cp(path, join(folder, name), {recursive: true})
+    // What a link leads to is not there in the guest.
+    for (const [name, path] of Object.entries(files)) await cp(await realpath(path), join(folder, name), {recursive: true})
     await writeFile(join(folder, 'job.json'), JSON.stringify({time: Date.now() / 1000, steps}))
     const archive = await collect(create({cwd: folder, portable: true}, ['.']))
     return Buffer.concat([Buffer.from(`${JSON.stringify({size: archive.length})}\n`), archive])
