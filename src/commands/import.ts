@@ -61,7 +61,7 @@ export async function newCaseCommand(name: string, options: {title?: string; ker
 
 /** The sources that a series is tried on: where it comes from, and the lines and trees that were named. */
 async function sourcesFor(context: Context, {series, range}: Found, options: ImportCommandOptions): Promise<Source[]> {
-  const own = range ? [await sourceTree(context, {tree: 'linux', from: range.git, base: range.base})] : []
+  const own = range ? [await sourceTree(context, {tree: 'linux', from: options.git ?? range.git, base: range.base, option: '--git'})] : []
   const isNamed = options.source !== undefined || options.kernel !== undefined
   if (range && !isNamed) return own
   const base = options.base ?? (await statedBaseIn(context, statedBase(series), options.source))

@@ -35,6 +35,8 @@ export type WantedSource = {
   from?: string | undefined
   /** A revision of the git folder or URL. */
   base?: string | undefined
+  /** With which option the user named a folder, if not --source. */
+  option?: string | undefined
   /** Asks the archive or the URL anew. */
   refresh?: boolean | undefined
 }
@@ -57,7 +59,7 @@ export async function sourceTree(context: Context, wanted: WantedSource): Promis
 
 async function find(context: Context, wanted: WantedSource): Promise<Found> {
   const {tree, line, from, base, refresh = false} = wanted
-  if (from !== undefined) return await findFrom(context, from, base, refresh)
+  if (from !== undefined) return await findFrom(context, from, base, {refresh, option: wanted.option ?? '--source'})
   if (tree !== 'linux') throw new InputError(`the distribution has no source of ${tree}: name a clone, a URL or a tarball`)
   if (line === undefined) throw new InputError('no source is named: name a kernel line, a git folder, a URL or a tarball')
   if (base !== undefined) throw new InputError(`--base ${base}: the distribution's source of ${line} has no history to choose from: leave --base out`)
@@ -65,11 +67,11 @@ async function find(context: Context, wanted: WantedSource): Promise<Found> {
   return {where: `${one.name} ${one.version}`, directory, commit, origin: {[one.name]: `${one.version} sha256:${one.sha256}`}}
 }
 
-async function findFrom(context: Context, from: string, base: string | undefined, refresh: boolean): Promise<Found> {
+async function findFrom(context: Context, from: string, base: string | undefined, {refresh, option}: {refresh: boolean; option: string}): Promise<Found> {
   const found = await stat(from).catch(() => undefined)
   if (!found && isRemote(from)) return await fromUrl(context, from, base, refresh)
   if (!found) throw new InputError(`--source ${from} is not there: name a kernel line like 6.12, a git folder, a URL or a tarball`)
-  if (found.isDirectory()) return await fromFolder(context, from, base)
+  if (found.isDirectory()) return await fromFolder(context, from, base, option)
   if (base !== undefined) throw new InputError(`--base ${base}: a tarball has no history to choose from: leave --base out`)
   const {directory, commit, sha256} = await tarballSource(context, from)
   return {where: `--source ${from}`, directory, commit, origin: {tarball: `sha256:${sha256}`}}
@@ -80,11 +82,11 @@ async function fromUrl(context: Context, url: string, base: string | undefined, 
   return {where: `--source ${shown}`, directory, commit, origin: {git: commit, url: shown}}
 }
 
-async function fromFolder(context: Context, folder: string, base = 'HEAD'): Promise<Found> {
-  const tree = await openTree(context.signal, folder, '--source')
+async function fromFolder(context: Context, folder: string, base = 'HEAD', option: string): Promise<Found> {
+  const tree = await openTree(context.signal, folder, option)
   const commit = await resolveCommit(context.signal, tree, base)
   if (await isChanged(context.signal, tree)) context.progress(`${tree.directory} has changes that are not committed: they are not part of what is used`)
-  return {where: `--source ${folder}`, directory: tree.directory, commit, origin: {git: commit}}
+  return {where: `${option} ${folder}`, directory: tree.directory, commit, origin: {git: commit}}
 }
 
 async function isChanged(signal: AbortSignal, tree: Tree): Promise<boolean> {

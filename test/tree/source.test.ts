@@ -71,6 +71,11 @@ describe('a git folder', () => {
     else expect(await linux(repo.folder)).toMatchObject({version: '6.12.7'})
   })
 
+  it('is named by the option that named it', async () => {
+    const {folder} = await repository({'a.c': 'x\n'})
+    expect(await complaint(sourceTree(contextIn('/nowhere'), {tree: 'linux', from: folder, option: '--git'}))).toMatch(/^--git .* is no tree of linux: it has no Makefile at its top$/)
+  })
+
   it('of firewall4 is told by its description', async () => {
     const repo = await repository({'root/usr/share/firewall4/main.uc': 'x\n'})
     const head = await repo.git('rev-parse', 'HEAD')
