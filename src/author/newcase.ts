@@ -1,8 +1,8 @@
-import {chmod, lstat, mkdir, mkdtemp, rename, rm, writeFile} from 'node:fs/promises'
+import {chmod, lstat, mkdir, rename, rm, writeFile} from 'node:fs/promises'
 import {dirname, join, relative, resolve} from 'node:path'
 import {ownCases, SETTINGS} from '../case/folder.js'
 import {InputError} from '../lib/errors.js'
-import {makeFolder} from '../lib/files.js'
+import {makeFolder, makeUnfinished} from '../lib/files.js'
 import {projectPath, projectRoot} from '../lib/project.js'
 import {type NewFile} from './casefiles.js'
 
@@ -41,7 +41,7 @@ function taken(folder: string, option: string | undefined): InputError {
 export async function writeCase({cases, settings}: Home, name: string, files: Readonly<Record<string, NewFile>>): Promise<string> {
   const folder = join(cases, name)
   await makeFolder(cases)
-  const partial = await mkdtemp(join(cases, `.${name}-`))
+  const partial = await makeUnfinished(join(cases, `.${name}-`), folder)
   try {
     for (const [path, {content, executable}] of Object.entries(files)) {
       const file = join(partial, path)

@@ -1,6 +1,7 @@
-import {link, mkdtemp, rm, writeFile} from 'node:fs/promises'
+import {link, rm, writeFile} from 'node:fs/promises'
 import {dirname, join, resolve} from 'node:path'
 import {EXIT, InputError, systemCode} from '../lib/errors.js'
+import {makeUnfinished} from '../lib/files.js'
 import {compareRuns, differenceJson, differenceText} from '../report/difference.js'
 import {junitXml} from '../report/junit.js'
 import {runKtap} from '../report/ktap.js'
@@ -60,7 +61,7 @@ function given(about: StoredRun['about']) {
 
 /** Writes a file that is there whole or not at all, and never over another. */
 async function writeNew(path: string, text: string): Promise<void> {
-  const scratch = await mkdtemp(join(dirname(path), '.patchbench-'))
+  const scratch = await makeUnfinished(join(dirname(path), '.patchbench-'), path)
   try {
     await writeFile(join(scratch, 'report'), text)
     await link(join(scratch, 'report'), path)
