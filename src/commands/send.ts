@@ -5,6 +5,7 @@ import {type Context} from '../lib/context.js'
 import {EXIT, InputError} from '../lib/errors.js'
 import {makeFolder} from '../lib/files.js'
 import {sha256File} from '../lib/hash.js'
+import {findProgram} from '../lib/hostpath.js'
 import {withLock} from '../lib/lock.js'
 import {runTasks} from '../lib/tasks.js'
 import {type Outcome, sendJson, sendText} from '../report/send.js'
@@ -80,7 +81,7 @@ async function prepareAndSend(context: Context, name: string, owner: Owner, opti
   const journals = await journalsOf(owner)
   if (options.send) checkUnsent(journals, textOf(series))
   const prepared = await prepare(context, {
-    ...{owner, title: one.title, series, source, sender, journals, commands: commandsFor(one, owner, options), inReplyTo: messageId(options.inReplyTo), override: options.override},
+    ...{owner, title: one.title, series, source, sender, journals, commands: commandsFor(one, owner, {...options, hasUcode: (await findProgram('ucode')) !== undefined}), inReplyTo: messageId(options.inReplyTo), override: options.override},
     ...{version: options.rerollCount, previous: options.previous, results: options.results.map((folder) => resolve(folder))},
     wishes: {to: options.to, cc: options.cc, exclude: options.exclude},
     tags: options.tags === undefined ? undefined : {mbox: options.tags, sloppy: options.sloppyTrailers ?? false},
@@ -93,14 +94,15 @@ async function prepareAndSend(context: Context, name: string, owner: Owner, opti
   return outcomeOf(prepared, folder, options, saidOf(isHeld, options))
 }
 
-/** What the user would write to check and compare the series. */
-function commandsFor(one: Case, {candidate, line}: Owner, {cases, source}: SendOptions): Commands {
+/** What the user would write to check and compare the series; where ucode is not on PATH, compare has to be told of it. */
+export function commandsFor(one: Pick<Case, 'name' | 'tree'>, {candidate, line}: Pick<Owner, 'candidate' | 'line'>, {cases, source, base, hasUcode}: Pick<SendOptions, 'cases' | 'source' | 'base'> & {hasUcode: boolean}): Commands {
   const words = [one.name, ...(cases ? ['--cases', cases] : []), '--candidate', candidate]
   const own = ['--kernel', line]
-  const from = source === undefined ? own : ['--source', source]
+  const from = source === undefined ? own : ['--source', source, ...(base === undefined ? [] : ['--base', base])]
+  const ucode = one.tree === 'firewall4' && !hasUcode ? ['--ucode', 'PATH'] : []
   const variants = ['--variant', `base,${candidateVariant(one)}`]
   const checked = source === undefined || one.tree !== 'linux' ? from : [...own, ...from]
-  return {check: ['patchbench', 'check', ...words, ...checked].join(' '), compare: ['patchbench', 'compare', ...words, ...variants, ...from].join(' ')}
+  return {check: ['patchbench', 'check', ...words, ...checked].join(' '), compare: ['patchbench', 'compare', ...words, ...variants, ...from, ...ucode].join(' ')}
 }
 
 function saidOf(isHeld: boolean, {send: wanted, toReview}: SendOptions): string {
