@@ -42,7 +42,7 @@ export async function renderedRuleset(context: Context, one: Case, {source, ucod
   const name = candidate?.name ?? 'base'
   const {commit, applied} = candidate ? await withSeries(context, source, candidate) : {commit: source.commit}
   const tree = applied?.tree ?? source.treeHash
-  const inputs = {tree, router: await checksumsOf(router), variations, ucode: ucode.files, steps: 1}
+  const inputs = {tree, router: await checksumsOf(router), variations, ucode: ucode.files, steps: 2}
   const made = await artefact(context, 'ruleset', keyOf(inputs), inputs, async (into) => {
     const folder = join(into, 'work')
     await mkdir(folder)
@@ -116,7 +116,7 @@ async function render(context: Context, {folder, router, ucode, variation, setti
   if (exitCode !== 0) throw new CouldNotRun(`${where} does not render ${what}`, lastLines(complaints, 15))
   const unknown = /^\[!\] No .*fixture defined.*\n.*\n +.*/m.exec(complaints)
   if (unknown) throw new CouldNotRun(`${where} asks for what the router of the case does not say (${router}), so ${what} is not what it would load`, unknown[0])
-  return {text: `${stdout}\n`, complaints: complaints.split('\n').filter(Boolean).map((line) => `${variation ? `${variation}: ` : ''}firewall4 says ${line.replace(/^\[!\] /, '')}`)}
+  return {text: `${stdout}\n`, complaints: complaints.split('\n').filter(Boolean).map((line) => `${variation ? `variation '${variation}': ` : ''}firewall4 says ${line.replace(/^\[!\] /, '')}`)}
 }
 
 /** Sets options of the section `defaults` in the mock of /etc/config/firewall. */

@@ -22,7 +22,7 @@ import {type Variant, type VariantRun} from '../verdict/verdict.js'
 import {caseSnapshot} from './machines.js'
 import {outcomesOf} from './outcome.js'
 import {type Patched, patchedWith} from './patched.js'
-import {type Cell, type Fix, type Result, resultOf} from './results.js'
+import {type Cell, type Fix, ownNotes, type Result, resultOf} from './results.js'
 import {runSelftests, type SelftestRow} from './selftests.js'
 import {type Loadable, sessionJob, sessionLimits} from './sessions.js'
 import {suiteOf} from './suites.js'
@@ -368,7 +368,8 @@ function resultsOf(pair: Pair): Result[] {
     .flatMap((session) =>
       session.variants.map((variant) => {
         const candidate = session.candidate ?? ''
-        const said = {notes: pair.notes.get(candidate) ?? [], selftests: pair.selftests.get(candidate) ?? [], suites: suitesOf(pair, session)}
+        const [notes, baseNotes] = [pair.notes.get(candidate), pair.notes.get('')]
+        const said = {notes: variant === 'base' ? baseNotes ?? [] : ownNotes(notes, baseNotes), selftests: pair.selftests.get(candidate) ?? [], suites: suitesOf(pair, session)}
         const own = runsOf(pair, variant, session)
         const result: Result = resultOf(one, {kernel: kernel.label, variant, fixes, fix: fixOf(one, session), ...said}, {base, own}, folder)
         const left = pair.traces.get(cellKey(variant, session))

@@ -44,6 +44,11 @@ export type TestRow = {
   observed: {base: string; variant: string}
 }
 
+/** What a fix's cell says besides: what is so of base as well is said there. */
+export function ownNotes(notes: readonly string[] = [], base: readonly string[] = []): string[] {
+  return notes.filter((note) => !base.includes(note))
+}
+
 type TestStatus = TestOutcome['status'] | 'missing'
 
 /** The result of a cell, from the runs of its variant and those of base. */

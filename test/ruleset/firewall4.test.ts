@@ -124,7 +124,7 @@ describe.runIf(HAS_FIREWALL4)('the rulesets of firewall4', () => {
     const {tests, notes} = await renderedRuleset(context, one, await firewall4())
     const suite = parseSuite(await readFile(tests!, 'utf8'))!
     expect(Object.values(suite)).toEqual(Array<string>(31).fill('passed'))
-    expect(notes).toEqual(["masked: firewall4 says Section @defaults[0] specifies unknown option 'flow_offloading_mask'"])
+    expect(notes).toEqual(["variation 'masked': firewall4 says Section @defaults[0] specifies unknown option 'flow_offloading_mask'"])
     expect((await renderedRuleset(context, one, await firewall4(), candidateOf(one, 'revised'))).notes).toEqual([])
   })
 

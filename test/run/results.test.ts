@@ -1,6 +1,6 @@
 import {describe, expect, it} from 'vitest'
 import {type Case} from '../../src/case/case.js'
-import {type Cell, type Fix, resultOf} from '../../src/run/results.js'
+import {type Cell, type Fix, ownNotes, resultOf} from '../../src/run/results.js'
 import {type VariantRun} from '../../src/verdict/verdict.js'
 
 const CASE = {name: 'one', symptoms: [{name: 'tcp'}, {name: 'udp'}], controls: [{name: 'lan'}]} as Case
@@ -57,6 +57,11 @@ describe('the row of a fix', () => {
       reasons: ["the symptom 'tcp' still shows: tcp seen", "the symptom 'udp' still shows: udp seen", 'this series changes nothing'],
     })
     expect(result(cell, [run('tcp', 'udp')], [run()])).toMatchObject({verdict: 'fixed', reasons: ['this series changes nothing']})
+  })
+
+  it('of a fix says not again what is said of base', () => {
+    expect(ownNotes(['of both', 'of its own'], ['of both', 'of base'])).toEqual(['of its own'])
+    expect(ownNotes(['of its own'], undefined)).toEqual(['of its own'])
   })
 
   it('has what was seen on base and here, of the first repeat', () => {
