@@ -41,7 +41,7 @@ test('a cold run can be stopped anywhere, and a plain one after it works', {time
     expect([stage, await stopAt(stage, 'SIGINT', cache)]).toEqual([stage, 130])
     expect(await processesOn(cache)).toEqual([])
     expect([stage, await stopAt(stage, 'SIGKILL', cache)]).toEqual([stage, 'SIGKILL'])
-    expect(await eventually(async () => (await processesOn(cache)).length === 0, 5), `nothing is left after ${stage}`).toBe(true)
+    expect(await eventually(async () => (await processesOn(cache)).length === 0, 30), `nothing is left after ${stage}`).toBe(true)
   }
   // Two at once: both are right, and what is missing is made once.
   const [one, two] = await Promise.all([1, 2].map(async () => await compare(['ipmr-loopback'], {PATCHBENCH_CACHE: cache})))
