@@ -27,7 +27,7 @@ test('a traced session shows what destroyed an entry, and says what it could not
   const about = notes.join('\n')
   for (const name of ['absent', 'no_member', 'no_field', 'no_argument', 'constant_propagated']) expect(about).toContain(`the probe ${name} was not installed: `)
   expect(about).toContain('the probe another_mark never fired')
-  expect(about).toContain('the probe kept is on nf_nat_inet_fn: no_such_function')
+  expect(about).toContain('the probe kept is on nf_nat_inet_fn, not on no_such_function')
   expect(about).toContain('the probe waiting is in a module that was not loaded when the run began')
   expect(about).not.toContain('excused')
 
