@@ -16,7 +16,7 @@ import {type Person, personOf} from '../submit/message.js'
 import {prepare, type Prepared, type SendInput} from '../submit/prepare.js'
 import {sendJournal, withoutRecipients} from '../submit/send.js'
 import {handOver, needSendEmail} from '../submit/smtp.js'
-import {stateFolder} from '../submit/state.js'
+import {stateFolder} from '../lib/state.js'
 import {refuseIdle} from './options.js'
 import {chosenLine, chosenSubmission, ownPerson, type SubmissionOptions} from './submission.js'
 

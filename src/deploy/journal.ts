@@ -1,7 +1,7 @@
 import {appendFile, chmod} from 'node:fs/promises'
 import {dirname, join} from 'node:path'
 import {makeFolder} from '../lib/files.js'
-import {runsFolder} from '../run/folder.js'
+import {stateFolder} from '../lib/state.js'
 
 /** What was done on a host, as its journal here has it. */
 export type Entry = {
@@ -16,7 +16,7 @@ export type Entry = {
 
 /** The journal of a host, a line of JSON for each thing that was done there; the host has its own. */
 export function journalOf(host: string): string {
-  return join(dirname(runsFolder()), 'hosts', `${host.replaceAll(/[^\w.@-]+/g, '-')}.jsonl`)
+  return join(stateFolder(), 'hosts', `${host.replaceAll(/[^\w.@-]+/g, '-')}.jsonl`)
 }
 
 export async function writeJournal(host: string, entry: Entry): Promise<void> {

@@ -1,10 +1,10 @@
-import {readFile, rename, writeFile} from 'node:fs/promises'
+import {readFile} from 'node:fs/promises'
 import {join} from 'node:path'
 import {type Livepatch} from '../case/case.js'
 import {type Kernel} from '../kernel/kernel.js'
 import {type Context} from '../lib/context.js'
 import {keyOf} from '../lib/hash.js'
-import {makeFolder} from '../lib/files.js'
+import {writeWhole} from '../lib/state.js'
 import {type LivepatchModule} from '../livepatch/build.js'
 import {type Verified} from './preflight.js'
 
@@ -24,8 +24,5 @@ export async function recallVerified(context: Context, livepatch: Livepatch, ker
 
 /** A run that could not say is not remembered: the next one may. */
 export async function rememberVerified(context: Context, livepatch: Livepatch, kernel: Kernel, module: LivepatchModule, verified: Verified): Promise<void> {
-  const path = memoryOf(context, livepatch, kernel, module)
-  await makeFolder(join(context.cache, 'verified'))
-  await writeFile(`${path}.${process.pid}`, JSON.stringify(verified))
-  await rename(`${path}.${process.pid}`, path)
+  await writeWhole(memoryOf(context, livepatch, kernel, module), JSON.stringify(verified))
 }

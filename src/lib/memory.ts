@@ -1,7 +1,7 @@
-import {readFile, rename, writeFile} from 'node:fs/promises'
-import {dirname, join} from 'node:path'
+import {readFile} from 'node:fs/promises'
+import {join} from 'node:path'
 import {type Context} from './context.js'
-import {makeFolder} from './files.js'
+import {writeWhole} from './state.js'
 
 /** How long an answer is kept, in ms. */
 const KEPT = 7 * 24 * 3600 * 1000
@@ -18,10 +18,7 @@ export async function remembered<T>(context: Context, name: string, anew: boolea
   const known = anew ? undefined : await recall<T>(memory)
   if (known !== undefined) return known
   const answer = await ask()
-  await makeFolder(dirname(memory))
-  const unfinished = `${memory}.${process.pid}`
-  await writeFile(unfinished, JSON.stringify({at: Date.now(), answer}))
-  await rename(unfinished, memory)
+  await writeWhole(memory, JSON.stringify({at: Date.now(), answer}))
   return answer
 }
 

@@ -1,8 +1,8 @@
 import {lstat, readdir, readFile, realpath, stat} from 'node:fs/promises'
-import {homedir} from 'node:os'
 import {isAbsolute, join, relative, resolve} from 'node:path'
 import {z} from 'zod'
 import {InputError} from '../lib/errors.js'
+import {stateFolder} from '../lib/state.js'
 import {printable} from '../lib/text.js'
 import {type Comparison} from './compare.js'
 
@@ -25,7 +25,7 @@ export type StoredRun = Comparison & {
 
 /** The folder of the runs whose --output was not named. */
 export function runsFolder(): string {
-  return join(process.env.XDG_STATE_HOME ?? join(homedir(), '.local/state'), 'patchbench/runs')
+  return join(stateFolder(), 'runs')
 }
 
 const status = z.enum(['passed', 'failed', 'skipped', 'missing'])

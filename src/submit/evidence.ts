@@ -5,7 +5,7 @@ import {z} from 'zod'
 import {InputError} from '../lib/errors.js'
 import {projectPath} from '../lib/project.js'
 import {printable} from '../lib/text.js'
-import {readJson, stateFolder} from './state.js'
+import {readJson, stateFolder} from '../lib/state.js'
 
 const test = z.object({
   name: z.string(),

@@ -4,7 +4,7 @@ import {z} from 'zod'
 import {InputError} from '../lib/errors.js'
 import {makeFolder} from '../lib/files.js'
 import {type OutMail} from './compose.js'
-import {readJson, stateFolder, writeWhole} from './state.js'
+import {readJson, stateFolder, writeWhole} from '../lib/state.js'
 
 /**
  * `waiting`: no server has it. `sending`: handed over, and no answer was seen;

@@ -3,7 +3,7 @@ import {z} from 'zod'
 import {type Series} from '../series/series.js'
 import {textOf} from '../series/identity.js'
 import {isLeftOut, type Row} from './rows.js'
-import {readJson, stateFolder, writeWhole} from './state.js'
+import {readJson, stateFolder, writeWhole} from '../lib/state.js'
 
 const row = z.object({
   check: z.string(),

@@ -6,7 +6,7 @@ import {addressField, messageText} from './header.js'
 import {type Journal, note, numberOf, writeJournal} from './journal.js'
 import {type Person} from './message.js'
 import {handOver, needSendEmail} from './smtp.js'
-import {writeWhole} from './state.js'
+import {writeWhole} from '../lib/state.js'
 
 /**
  * Sends what a journal has not sent, in order, and writes down each step

@@ -2,8 +2,8 @@ import {open, readFile, rename} from 'node:fs/promises'
 import {homedir} from 'node:os'
 import {dirname, join} from 'node:path'
 import {z} from 'zod'
-import {InputError, systemCode} from '../lib/errors.js'
-import {makeFolder} from '../lib/files.js'
+import {InputError, systemCode} from './errors.js'
+import {makeFolder} from './files.js'
 
 /** What is kept of runs, checks and sent series: $XDG_STATE_HOME, as the XDG base directory specification has it. */
 export function stateFolder(env: NodeJS.ProcessEnv = process.env): string {
