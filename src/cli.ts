@@ -1,17 +1,16 @@
 import {Argument, Command, CommanderError, InvalidArgumentError, Option} from 'commander'
 import {setMaxListeners} from 'node:events'
-import {readFileSync} from 'node:fs'
 import {DEBUG_SETS} from './kernel/debug.js'
 import {cacheDirectory} from './lib/cache.js'
 import {type Context} from './lib/context.js'
 import {CouldNotRun, describeSystemError, EXIT, InputError, Interrupted, systemCode} from './lib/errors.js'
-import {projectPath} from './lib/project.js'
+import {projectVersion} from './lib/project.js'
 import {shellWords} from './lib/quote.js'
 import {printable} from './lib/text.js'
 import {type ApplyCommandOptions} from './commands/apply.js'
 import {type BuildKernelOptions, type BuildRulesetOptions} from './commands/build.js'
-import {type CleanOptions} from './commands/cache.js'
 import {type BundleOptions} from './commands/bundle.js'
+import {type CleanOptions} from './commands/cache.js'
 import {type CheckOptions} from './commands/check.js'
 import {completionScript, SHELLS} from './commands/completion.js'
 import {type CompareOptions} from './commands/compare.js'
@@ -26,7 +25,7 @@ import {type SendOptions} from './commands/send.js'
 import {type ShellOptions} from './commands/shell.js'
 import {type WatchOptions} from './commands/watch.js'
 
-const {version} = JSON.parse(readFileSync(projectPath('package.json'), 'utf8')) as {version: string}
+const version = projectVersion()
 const VARIANTS = ['base', 'livepatched', 'reverted', 'patched', 'ruleset']
 
 /** Within this time, in ms, signals are one request: timeout(1) signals its child, and then the group with it. */

@@ -5,7 +5,7 @@ import {z} from 'zod'
 import {type Context} from '../lib/context.js'
 import {InputError} from '../lib/errors.js'
 import {sha256} from '../lib/hash.js'
-import {projectPath} from '../lib/project.js'
+import {projectPath, projectVersion} from '../lib/project.js'
 import {INPUTS, readRecord, type RunRecord} from '../run/record.js'
 import {type Made} from './agree.js'
 import {type Content, evidenceOf} from './evidence.js'
@@ -55,9 +55,8 @@ export async function makeBundle(context: Context, folder: string, name: (record
     {path: 'reproduce.sh', data: await readFile(projectPath('src/bundle/reproduce.sh')), executable: true},
     {path: 'README.md', data: Buffer.from(await readme(run, results.results))},
   ].sort((a, b) => byBytes(a.path, b.path))
-  const {version} = JSON.parse(await readFile(projectPath('package.json'), 'utf8')) as {version: string}
   const files = Object.fromEntries(contents.map(({path, data, executable}) => [path, {sha256: sha256(data), size: data.length, ...(executable ? {executable} : {})}]))
-  const text = `${JSON.stringify({schema: 1, patchbench: {version}, run, ...results, files}, null, 1)}\n`
+  const text = `${JSON.stringify({schema: 1, patchbench: {version: projectVersion()}, run, ...results, files}, null, 1)}\n`
   // What we would refuse, nobody else should be sent.
   const manifest = parseManifest(text)
   await packBundle(context, contents, text, output, sign)

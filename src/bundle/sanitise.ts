@@ -2,6 +2,7 @@ import {homedir, hostname, tmpdir, userInfo} from 'node:os'
 import {basename, join} from 'node:path'
 import {InputError} from '../lib/errors.js'
 import {projectRoot} from '../lib/project.js'
+import {literally} from '../lib/text.js'
 
 /** What only this machine and its user are called, and what a bundle says instead. */
 export type Private = {paths: readonly Instead[]; names: readonly Instead[]}
@@ -34,7 +35,7 @@ export function privateHere(runs: readonly string[], cache: string, words: strin
 /** A text that was made on this machine, without its paths and names. */
 export function sanitise(text: string, {paths, names}: Private): string {
   const withoutPaths = paths.reduce((rest, [path, instead]) => rest.replace(pathPattern(path), instead), text)
-  return names.reduce((rest, [name, instead]) => rest.replace(new RegExp(`(?<![\\w.-])${escape(name)}(?![\\w-])`, 'g'), instead), withoutPaths)
+  return names.reduce((rest, [name, instead]) => rest.replace(new RegExp(`(?<![\\w.-])${literally(name)}(?![\\w-])`, 'g'), instead), withoutPaths)
 }
 
 /** The same for all strings in data. */
@@ -66,9 +67,5 @@ export function checkPublic(text: string, where: string, {paths}: Private): void
 
 function pathPattern(path: string): RegExp {
   // /home/me is no part of /home/mean or of sub/home/me.
-  return new RegExp(`(?<![\\w.-])${escape(path)}${/\w$/.test(path) ? '(?!\\w)' : ''}`, 'g')
-}
-
-function escape(text: string): string {
-  return text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')
+  return new RegExp(`(?<![\\w.-])${literally(path)}${/\w$/.test(path) ? '(?!\\w)' : ''}`, 'g')
 }

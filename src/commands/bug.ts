@@ -1,6 +1,5 @@
-import {readFile} from 'node:fs/promises'
 import {resolve} from 'node:path'
-import {projectPath} from '../lib/project.js'
+import {projectVersion} from '../lib/project.js'
 import {readRouterArchive} from '../report/archive.js'
 import {bugReport, type Upstream} from '../report/bug.js'
 import {readRun} from '../run/folder.js'
@@ -9,9 +8,8 @@ export type BugCommandOptions = {bug: Upstream; case?: string; symptom?: string;
 
 /** `patchbench report [RUN] --bug openwrt|netfilter`: the report of a bug, with what its maintainers ask for. */
 export async function bugCommand(name: string | undefined, {bug, router, ...options}: BugCommandOptions): Promise<string> {
-  const {version} = JSON.parse(await readFile(projectPath('package.json'), 'utf8')) as {version: string}
   const stored = await readRun(name)
-  const run = {...stored, version, command: stored.about.command}
+  const run = {...stored, version: projectVersion(), command: stored.about.command}
   const gathered = router === undefined ? undefined : await readRouterArchive(resolve(router))
   return (await bugReport(run, {...options, upstream: bug, router: gathered})).trimEnd()
 }

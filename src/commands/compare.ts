@@ -1,4 +1,4 @@
-import {readFile, writeFile} from 'node:fs/promises'
+import {writeFile} from 'node:fs/promises'
 import {availableParallelism} from 'node:os'
 import {join, resolve} from 'node:path'
 import {simpleGit} from 'simple-git'
@@ -7,7 +7,7 @@ import {casesFolder} from '../case/folder.js'
 import {type Context} from '../lib/context.js'
 import {InputError} from '../lib/errors.js'
 import {run} from '../lib/process.js'
-import {projectPath, projectRoot} from '../lib/project.js'
+import {projectRoot, projectVersion} from '../lib/project.js'
 import {chooseAccelerator} from '../machine/accelerator.js'
 import {type Accelerator, QEMU} from '../machine/qemu.js'
 import {comparisonJson} from '../report/json.js'
@@ -167,7 +167,7 @@ export function withParameters(one: Case, settings: readonly string[]): Case {
 
 /** Which patchbench this is: its version, and the commit where it is a checkout. */
 async function ownVersion(): Promise<{version: string; revision: string}> {
-  const {version} = JSON.parse(await readFile(projectPath('package.json'), 'utf8')) as {version: string}
+  const version = projectVersion()
   try {
     const git = simpleGit(projectRoot)
     const revision = (await git.revparse(['--short', 'HEAD'])).trim()

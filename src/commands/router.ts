@@ -1,9 +1,8 @@
-import {readFile} from 'node:fs/promises'
 import {resolve} from 'node:path'
 import {type HostOptions, withHost} from '../host/ssh.js'
 import {type Context} from '../lib/context.js'
 import {EXIT, InputError} from '../lib/errors.js'
-import {projectPath} from '../lib/project.js'
+import {projectVersion} from '../lib/project.js'
 import {runTasks} from '../lib/tasks.js'
 import {plainTable} from '../report/table.js'
 import {checkOutput, collect, isDevice} from '../router/collect.js'
@@ -22,10 +21,9 @@ export async function collectCommand(context: Context, options: CollectCommandOp
   if (odd !== undefined) throw new InputError(`--interface: '${odd}' is no name of a network device`)
   const output = options.output ?? archiveName(name)
   await checkOutput(output)
-  const {version} = JSON.parse(await readFile(projectPath('package.json'), 'utf8')) as {version: string}
   const {manifest, archive, sha256} = await withHost(context, name, sshOf(options), async (host) => {
     const task = async (own: Context) =>
-      await collect(own, host, {output: resolve(output), seconds: capture, devices, maskAddresses, version: `patchbench ${version}`})
+      await collect(own, host, {output: resolve(output), seconds: capture, devices, maskAddresses, version: `patchbench ${projectVersion()}`})
     return (await runTasks(context, [{title: `gathering from ${name}`, run: task}]))[0]!
   })
   const {files, missing, masked} = manifest

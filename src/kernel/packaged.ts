@@ -7,6 +7,7 @@ import {CouldNotRun, InputError} from '../lib/errors.js'
 import {keyOf} from '../lib/hash.js'
 import {remembered} from '../lib/memory.js'
 import {lastLines, run} from '../lib/process.js'
+import {literally} from '../lib/text.js'
 import {type Kernel, type KernelHeaders, type KernelImage, lineOf} from './kernel.js'
 
 type Resolved = {release: string; version: string; image: Package; headers: Package[]}
@@ -34,7 +35,7 @@ export async function kernelOfRelease(context: Context, release: string): Promis
   const resolved = await remembered(context, join('kernel', `release-${release}`), false, async () => {
     const apt = await openApt(context)
     const names = [`linux-image-${release}-unsigned`, `linux-image-${release}`]
-    const pattern = new RegExp(`^(?:${names.map((name) => name.replaceAll(/[.+]/g, '\\$&')).join('|')})$`)
+    const pattern = new RegExp(`^(?:${names.map(literally).join('|')})$`)
     const images = await findPackages(context, apt, `linux-image-${release}`, pattern)
     const image = names.map((name) => images.find((one) => one.name === name)).find((one) => one !== undefined)
     return image && (await withHeaders(context, apt, image))

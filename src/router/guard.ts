@@ -2,6 +2,8 @@
 // policy routing marked, or that a reply would offload, stays on the slow path. A rule with `return` before the
 // statement would end the chain for marked packets, and an include comes after it: neither is a guard.
 
+import {literally} from '../lib/text.js'
+
 /** The templates of firewall4 that a router renders its ruleset with. */
 export const TEMPLATE = '/usr/share/firewall4/templates/ruleset.uc'
 
@@ -26,7 +28,7 @@ export type Form =
   | {form: 'none'}
   | {form: 'other'; lines: string[]}
 
-const GUARDED = new RegExp(`^${quote(guarded(1)).replaceAll('0x1', '(0x[\\da-f]+)')}$`)
+const GUARDED = new RegExp(`^${literally(guarded(1)).replaceAll('0x1', '(0x[\\da-f]+)')}$`)
 
 /** In which form the flow statement is in a template. Comments of ucode templates ({# #}) are not looked for: fw4's have none there. */
 export function formOf(template: string): Form {
@@ -44,8 +46,4 @@ export function formOf(template: string): Form {
 export function statementOf(form: Form): string | undefined {
   if (form.form === 'plain') return PLAIN
   return form.form === 'guarded' ? guarded(form.mask) : undefined
-}
-
-function quote(text: string): string {
-  return text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')
 }
