@@ -3,6 +3,7 @@ import {dirname, join, relative, resolve} from 'node:path'
 import {LineCounter, parseDocument} from 'yaml'
 import {type z} from 'zod'
 import {InputError, systemCode} from '../lib/errors.js'
+import {plainData} from '../lib/yaml.js'
 import {casesFolder} from './folder.js'
 import {type CaseFile, caseSchema} from './schema.js'
 
@@ -106,14 +107,6 @@ export function parseCase(text: string, file: string): CaseFile {
 }
 
 type Document = ReturnType<typeof parseDocument>
-
-function plainData(document: Document, file: string): unknown {
-  try {
-    return document.toJS()
-  } catch (error) {
-    throw new InputError(`${file}: ${error instanceof Error ? error.message : String(error)}`)
-  }
-}
 
 function describeIssue(issue: z.core.$ZodIssue, document: Document, lines: LineCounter, file: string): string {
   const key = issue.path.map(String).join('.')

@@ -1,10 +1,10 @@
 import {readFile} from 'node:fs/promises'
 import {homedir} from 'node:os'
 import {join} from 'node:path'
-import {parseDocument} from 'yaml'
 import {z} from 'zod'
 import {checkName} from '../host/ssh.js'
-import {InputError, systemCode} from '../lib/errors.js'
+import {systemCode} from '../lib/errors.js'
+import {parseSettings} from '../lib/yaml.js'
 
 const hostsSchema = z.strictObject({
   schema: z.literal(1),
@@ -42,11 +42,5 @@ async function readGroups(named: string | undefined): Promise<Record<string, str
 
 /** Parses the text of a hosts file; `file` is for messages. */
 export function parseHosts(text: string, file: string): Record<string, string[]> {
-  const document = parseDocument(text)
-  const [error] = document.errors
-  if (error) throw new InputError(`${file}: ${error.message.split('\n')[0]!.replace(/:$/, '')}`)
-  const parsed = hostsSchema.safeParse(document.toJS())
-  if (parsed.success) return parsed.data.groups
-  const {path, message} = parsed.error.issues[0]!
-  throw new InputError(`${file}: ${path.join('.') || 'the file'}: ${message}; write 'schema: 1' and 'groups: {lab: [root@lab1, root@lab2]}'`)
+  return parseSettings(text, file, hostsSchema, "write 'schema: 1' and 'groups: {lab: [root@lab1, root@lab2]}'").groups
 }
