@@ -50,7 +50,7 @@ export function compareCells(theirs: readonly Row[], ours: readonly (Row | Resul
     found.add(own)
     if (own.verdict === 'could-not-run') return {...common, state: 'could-not-run', tests: [], reasons: own.reasons}
     // Repeats that disagree have no outcome of a test to compare.
-    const tests = claim.verdict === 'flaky' ? [] : [...differingTests(claim, own), ...differingSelftests(claim, own)]
+    const tests = claim.verdict === 'flaky' ? [] : [...differingTests(claim.tests, own.tests, 'variant'), ...differingTests(claim.selftests, own.selftests, 'patched')]
     const state = claim.verdict === own.verdict && tests.length === 0 ? 'same' : 'differs'
     return {...common, state, tests, reasons: state === 'same' ? [] : own.reasons}
   })
@@ -61,21 +61,15 @@ export function compareCells(theirs: readonly Row[], ours: readonly (Row | Resul
   return [...claimed, ...others]
 }
 
-function differingTests({tests: theirs}: Row, {tests: ours}: Row | Result): TestDifference[] {
-  const names = [...new Set([...theirs, ...ours].map(({name}) => name))]
-  return names.flatMap((name) => {
-    const [before, now] = [theirs, ours].map((tests) => tests.find((test) => test.name === name))
-    const [a, b] = [before?.variant ?? 'missing', now?.variant ?? 'missing']
-    return a === b ? [] : [{name, theirs: a, ours: b, observed: {theirs: before?.observed.variant ?? '', ours: now?.observed.variant ?? ''}}]
-  })
-}
+/** A test or a selftest as both have it: what `key` says is what came of it on the kernel in question. */
+type Outcome<K extends string> = {name: string; observed: Record<string, string>} & Record<K, string | null>
 
-function differingSelftests({selftests: theirs}: Row, {selftests: ours}: Row | Result): TestDifference[] {
+function differingTests<K extends string>(theirs: readonly Outcome<K>[], ours: readonly Outcome<K>[], key: K): TestDifference[] {
   const names = [...new Set([...theirs, ...ours].map(({name}) => name))]
   return names.flatMap((name) => {
     const [before, now] = [theirs, ours].map((tests) => tests.find((test) => test.name === name))
-    const [a, b] = [before?.patched ?? 'missing', now?.patched ?? 'missing']
-    return a === b ? [] : [{name, theirs: a, ours: b, observed: {theirs: before?.observed.patched ?? '', ours: now?.observed.patched ?? ''}}]
+    const [a, b] = [before?.[key] ?? 'missing', now?.[key] ?? 'missing']
+    return a === b ? [] : [{name, theirs: a, ours: b, observed: {theirs: before?.observed[key] ?? '', ours: now?.observed[key] ?? ''}}]
   })
 }
 
