@@ -33,13 +33,13 @@ function placeOf({subject}: Pick<Mail, 'subject'>): Place | undefined {
 /** Names the numbers of a series that are not there; runs of them by their ends, as of one of 400 mails. */
 function missing(numbers: readonly number[], total: number): string[] {
   const ends = [0, ...numbers, total + 1]
-  const gaps = ends.slice(1).flatMap((next, index) => {
+  const names = ends.slice(1).flatMap((next, index) => {
     const [from, to] = [ends[index]! + 1, next - 1]
     if (from > to) return []
-    return from === to ? [`${from}/${total}`] : [from + 1 === to ? `${from}/${total}, ${to}/${total}` : `${from}/${total} to ${to}/${total}`]
+    if (from === to) return [`${from}/${total}`]
+    return from + 1 === to ? [`${from}/${total}`, `${to}/${total}`] : [`${from}/${total} to ${to}/${total}`]
   })
-  if (gaps.length === 0) return []
-  const names = gaps.join(', ').split(', ')
+  if (names.length === 0) return []
   const list = names.length === 1 ? names[0]! : `${names.slice(0, -1).join(', ')} and ${names.at(-1)}`
   return [`${list} ${total - numbers.length === 1 ? 'is' : 'are'} missing from the series`]
 }
