@@ -2,7 +2,7 @@ import {printable} from '../lib/text.js'
 import {type HunkReport} from '../series/place.js'
 import {type Applied, type PatchReport, type PatchState} from '../tree/apply.js'
 import {type FileReport} from '../tree/explain.js'
-import {gitWords, hunkWords, IN_TREE} from '../tree/words.js'
+import {fileWords, gitWords, hunkWords, IN_TREE} from '../tree/words.js'
 
 const SAID: Record<PatchState, string> = {
   applied: 'applies',
@@ -29,16 +29,12 @@ function patchLines({subject, state, where, words, files, mergedInto}: PatchRepo
   return [`${number}  ${SAID[state]}: ${subject}  (${where})`, ...files.flatMap((file) => fileLines(file, mergedInto)), ...gitWords(words).map((line) => `       git: ${line}`)]
 }
 
-function fileLines({path, state, renamedTo, hunks}: FileReport, mergedInto: readonly string[]): string[] {
+function fileLines(file: FileReport, mergedInto: readonly string[]): string[] {
+  const {path, state, hunks} = file
+  const note = fileWords(file)
   const merged = mergedInto.length === 0 ? '' : `: git merged it into ${mergedInto.join(', ')}`
-  if (state === 'missing') return [`       ${path}: is not in the tree, and no rename of it was found${merged}`]
+  if (state === 'missing') return [`       ${path}: ${note}${merged}`]
   if (state === 'exact') return [`       ${path}: fits`]
-  const notes: Partial<Record<FileReport['state'], string>> = {
-    renamed: `is ${renamedTo} now`,
-    exists: 'is to be made, but is there with another content',
-    'already-applied': IN_TREE,
-  }
-  const note = notes[state]
   return [`       ${path}:${note ? ` ${note}` : ''}`, ...hunks.flatMap(hunkLines)]
 }
 

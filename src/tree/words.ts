@@ -28,11 +28,21 @@ function lineEnds(difference: string): string {
   return patch === file ? 'the patch and the file mix CR LF and LF' : `the patch has ${patch}, the file has ${file}`
 }
 
+/** What is to be said of a file as a whole, where its hunks do not say it. */
+export function fileWords({state, renamedTo}: Pick<FileReport, 'state' | 'renamedTo'>): string | undefined {
+  const words: Partial<Record<FileReport['state'], string>> = {
+    missing: 'is not in the tree, and no rename of it was found',
+    renamed: `is ${renamedTo} now`,
+    exists: 'is to be made, but is there with another content',
+    'already-applied': IN_TREE,
+  }
+  return words[state]
+}
+
 /** What is in the way of a file, a line each; none where all of it fits or is in the tree. */
 export function obstacles({path, state, renamedTo, hunks}: FileReport): string[] {
-  const own = {missing: 'is not in the tree, and no rename of it was found', renamed: `is ${renamedTo} now`, exists: 'is to be made, but is there with another content'}
-  const of = state === 'missing' || state === 'renamed' || state === 'exists' ? [`${path} ${own[state]}`] : []
-  return [...of, ...hunks.filter((hunk) => hunk.state === 'conflict').map((hunk) => `${path}: ${hunkWords(hunk)}`)]
+  const own = state === 'already-applied' ? undefined : fileWords({state, renamedTo})
+  return [...(own ? [`${path} ${own}`] : []), ...hunks.filter((hunk) => hunk.state === 'conflict').map((hunk) => `${path}: ${hunkWords(hunk)}`)]
 }
 
 /** What git am's complaints mean, for somebody who did not run it; those that repeat what is said of the hunks are left out. */
