@@ -49,7 +49,6 @@ within() {
 		nap
 	done
 }
-not() { ! "$@"; }
 
 log=/var/log/patchbench-livepatch.log
 [ -w /var/log ] || log=$base/journal

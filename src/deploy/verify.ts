@@ -1,5 +1,5 @@
 import {readFile} from 'node:fs/promises'
-import {attempt, type Host} from '../host/ssh.js'
+import {attempt, type Host, wholeScript} from '../host/ssh.js'
 import {type Context} from '../lib/context.js'
 import {lastLines} from '../lib/process.js'
 import {printable} from '../lib/text.js'
@@ -65,7 +65,7 @@ function taintCheck(before: number | undefined, now: number): Check {
 }
 
 async function runProbe(context: Context, host: Host, probe: string): Promise<Check> {
-  const input = `{\n${await readFile(probe, 'utf8')}\nexit\n} </dev/null\n`
+  const input = wholeScript(await readFile(probe, 'utf8'))
   const {exitCode, ended, stdout, stderr} = await attempt(context, host, ['sh', '-s'], {input, deadline: PATIENCE, limit: 1 << 16})
   const said = lastLines(printable(stdout.toString('utf8') + stderr).trim(), 3).replaceAll('\n', '; ')
   if (ended !== undefined) return {check: 'probe', status: 'failed', reason: ended === 'too late' ? `not done after ${PATIENCE / 1000} s` : 'it printed too much'}

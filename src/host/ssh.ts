@@ -152,12 +152,7 @@ export async function onHost(context: Context, host: Host, words: readonly strin
   throw new CouldNotRun(`${what} failed with exit code ${result.exitCode}`, whatItSaid(result))
 }
 
-/**
- * Runs a shell script on a host. It goes in through standard input and begins
- * when all of it is there, so that a connection that is cut runs half of nothing;
- * what it runs reads nothing from us. (An argument would not do: dropbear takes
- * commands of 9000 bytes.)
- */
+/** Runs a shell script on a host. */
 export async function scriptOnHost(
   context: Context,
   host: Host,
@@ -165,7 +160,17 @@ export async function scriptOnHost(
   args: readonly string[] = [],
   options: Omit<RemoteOptions, 'input'> = {},
 ): Promise<Remote> {
-  return await onHost(context, host, ['sh', '-s', '--', ...args], {...options, input: `{\n${script}\nexit\n} </dev/null\n`})
+  return await onHost(context, host, ['sh', '-s', '--', ...args], {...options, input: wholeScript(script)})
+}
+
+/**
+ * A script as `sh -s` gets it on standard input: it begins when all of it is
+ * there, so that a connection that is cut runs half of nothing, and what it runs
+ * reads nothing from us. (An argument would not do: dropbear takes commands of
+ * 9000 bytes.)
+ */
+export function wholeScript(script: string): string {
+  return `{\n${script}\nexit\n} </dev/null\n`
 }
 
 /** Runs a program on a host, however it ends; a lost connection alone is thrown. */
