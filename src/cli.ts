@@ -391,8 +391,7 @@ program
     finish(await bundleCommand(context, run, options))
   })
 
-program
-  .command('reproduce')
+withMachineOptions(program.command('reproduce'))
   .description("repeat a bundle's run here, and say where the results part")
   .argument('<file|url>', 'a bundle, or the folder where one was unpacked')
   .option('--quick', 'only livepatches on packaged kernels: no kernel is built')
@@ -407,8 +406,6 @@ program
   .option('--trace', 'record the probes of cases here too; nothing is compared by them')
   .option('--idle', 'build when nobody else wants the processor')
   .option('--refresh', 'look for newer kernels and sources now')
-  .option('--root <tar>', "a guest root of your own instead of mmdebstrap's")
-  .addOption(new Option('--accel <accelerator>', 'how machines run').choices(['auto', 'kvm', 'tcg']).default('auto'))
   .option('--jobs <n>', 'machines side by side; default the cores', count)
   .option('--output <folder>', 'where our run leaves its evidence')
   .option('--json', 'print JSON')
@@ -572,14 +569,12 @@ function withLivepatchOptions(command: Command): Command {
 
 /** Of those that build it for the host's kernel, and try it on that in a machine here. */
 function withModuleOptions(command: Command): Command {
-  return command
+  return withMachineOptions(command)
     .option('--kernel <vmlinuz>', "the image that the host runs, where the distribution has it not; with --modules and --headers")
     .option('--modules <folder>', 'lib/modules/RELEASE of that image')
     .option('--headers <folder>', "build folder of that image; 'host': the headers that are installed on the host, whose Makefiles then run here")
     .option('--sign [key,certificate]', "sign the module; a key's file or PKCS#11 URI, and its certificate; default the machine owner key of dkms")
     .option('--force-unverified', 'whatever it is worth on this kernel in a machine here; it is not tried where that is not known')
-    .option('--root <tar>', "a guest root of your own instead of mmdebstrap's")
-    .addOption(new Option('--accel <accelerator>', 'how machines here run').choices(['auto', 'kvm', 'tcg']).default('auto'))
 }
 
 /** Of verbs that are about one series on one source. */

@@ -19,7 +19,7 @@ import {signingKey} from '../livepatch/sign.js'
 import {type Accelerator} from '../machine/qemu.js'
 import {plainTable} from '../report/table.js'
 import {compareTargets, withFixes} from './compare.js'
-import {chosenKernels, type KernelOptions} from './kernels.js'
+import {chosenKernels, type KernelOptions, onlyOne} from './kernels.js'
 import {inRunFolder} from './runfolder.js'
 
 export type HostsOptions = {host: string[]; hosts?: string; sshConfig?: string; json?: boolean}
@@ -143,7 +143,7 @@ async function inputFor(context: Context, name: string, options: PreflightOption
   const livepatch = livepatchOf(one, options.livepatch)
   const fromHost = options.headers === 'host'
   if (fromHost && options.kernel !== undefined) throw new InputError('--headers host are those of the kernel that the host runs: leave --kernel out')
-  const given = options.kernel === undefined && options.modules === undefined ? undefined : (await chosenKernels(context, options))[0]!
+  const given = options.kernel === undefined && options.modules === undefined ? undefined : onlyOne(await chosenKernels(context, options))
   const runs = new Map<string, Promise<Verified | string>>()
   return {
     ...{one, livepatch, sign: options.sign === undefined ? undefined : await signingKey(options.sign)},
