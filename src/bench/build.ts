@@ -51,7 +51,7 @@ async function cold(source: Source, home: string): Promise<void> {
   await mkdir(folder)
   await checkOut(context.signal, source.directory, source.commit, folder)
   await mkdir(join(folder, 'build'))
-  await configure(context, join(folder, 'build'), await readFragments(FRAGMENTS.map((name) => projectPath('kconfigs', `${name}.config`))))
+  await configure(context, join(folder, 'build'), await readFragments(FRAGMENTS.map((name) => projectPath('kconfigs', `${name}.config`)), source.line))
   const ours = await cost(join(folder, 'build'), makeAll)
   await rm(join(folder, 'build'), {recursive: true})
   const vng = await findVng(context)

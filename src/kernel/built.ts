@@ -60,7 +60,7 @@ export async function builtKernel(context: Context, source: Source, given: Build
   // In one order, however they were asked for: it is the same kernel.
   const debug = DEBUG_SETS.filter((set) => given.debug?.includes(set))
   const options = {...given, debug}
-  const asked = await askedOf(options)
+  const asked = await askedOf(source, options)
   const inputs = {source: source.treeHash, asked: fragmentText(asked), compiler: await compilerVersion(context), make: MAKE_ENVIRONMENT, steps: 1}
   const key = keyOf(inputs)
   const folder = async (own: Context) => {
@@ -126,9 +126,9 @@ export function patchedKernel(base: BuiltKernel, name: string, applied: {commit:
   }
 }
 
-async function askedOf({debug = [], fragment}: BuildOptions): Promise<Asked[]> {
+async function askedOf({line}: Source, {debug = [], fragment}: BuildOptions): Promise<Asked[]> {
   const files = [...FRAGMENTS.map((name) => `${name}.config`), ...debug.map((set) => `debug/${set}.config`)]
-  return await readFragments([...files.map((file) => projectPath('kconfigs', file)), ...(fragment ? [fragment] : [])])
+  return await readFragments([...files.map((file) => projectPath('kconfigs', file)), ...(fragment ? [fragment] : [])], line)
 }
 
 /** uname -r: the version of the top Makefile with our LOCALVERSION. */

@@ -74,3 +74,22 @@ describe('fragments', () => {
     expect(fragmentText([])).toBe('')
   })
 })
+
+describe('an option that only newer kernels have', () => {
+  const TEXT = 'CONFIG_NET=y\nCONFIG_BASIC_MODVERSIONS=y  # since 6.14: modules hold no versions without it\n'
+
+  it.each([
+    ['6.9', 'NET'],
+    ['6.12', 'NET'],
+    ['6.14', 'NET BASIC_MODVERSIONS'],
+    ['7.2', 'NET BASIC_MODVERSIONS'],
+    [undefined, 'NET BASIC_MODVERSIONS'],
+  ])('on %s', async (line, expected) => {
+    const options = await readFragments(await fragments(TEXT), line)
+    expect(options.map(({symbol}) => symbol).join(' ')).toBe(expected)
+  })
+
+  it('is one where that is how the reason begins', () => {
+    expect(parseFragment('CONFIG_NET=y # not since 6.14: ever\nCONFIG_A=y # since 6.14 it is so\nCONFIG_B=y #since 6.1: so', 'a.config').map(({since}) => since)).toEqual([undefined, undefined, '6.1'])
+  })
+})
