@@ -129,6 +129,7 @@ describe('bad usage is exit 2 and one sentence:', () => {
     ['a trial for good', ['livepatch', 'load', 'vrf-lookup', '--host', 'h', '--revert-after', '10m', '--persist'], /^patchbench: --persist is for good, and --revert-after for a trial: add --verify, or leave one of them$/],
     ['--sign with half of a key', ['livepatch', 'load', 'vrf-lookup', '--host', 'h', '--sign', 'key.pem'], /^patchbench: --sign key\.pem: write KEY,CERT: /],
     ['a hosts file that is not there', ['livepatch', 'status', '--host', 'h', '--hosts', '/nowhere/hosts.yaml'], /^patchbench: \/nowhere\/hosts\.yaml cannot be used/],
+    ['compare --from-patch of one that is written by hand', ['compare', 'ipmr-loopback', '--from-patch', '--livepatch', 'local-input'], /^patchbench: --livepatch names livepatches that are written by hand: name a --candidate with --from-patch$/],
     ['build livepatch --candidate without --from-patch', ['build', 'livepatch', 'ipmr-loopback', '--candidate', 'skb-ext'], /^patchbench: --candidate is for --from-patch: /],
     ['--bug nonsense', ['report', '--bug', 'nonsense'], /argument 'nonsense' is invalid\. Allowed choices are openwrt, netfilter/],
     ['a report in two forms', ['report', '--html', '--junit'], /^patchbench: --html and --junit: a report has one form$/],

@@ -8,7 +8,14 @@ import {casesFolder} from './folder.js'
 import {type CaseFile, caseSchema} from './schema.js'
 
 /** One fix of a case as a livepatch, with what it says that it mends. */
-export type Livepatch = Omit<CaseFile['livepatches'][number], 'claims'> & {claims: string[]}
+export type Livepatch = Omit<CaseFile['livepatches'][number], 'claims'> & {
+  claims: string[]
+  /**
+   * The candidate whose series it is made of, and then `source` is that one's folder, and those that are
+   * written by hand and that it stands in for; neither where it is itself written by hand.
+   */
+  madeOf?: {candidate: string; insteadOf: readonly Livepatch[]}
+}
 
 /** The forms that a ruleset may have, by the end of the file's name: nft's, and those of iptables-restore and ip6tables-restore. */
 export const RULESET_FORMATS = ['nft', 'iptables', 'ip6tables'] as const
@@ -196,6 +203,22 @@ export function livepatchOf({name, livepatches}: Case, wanted?: string): Livepat
   if (found) return found
   const there = livepatches.map((one) => one.name).join(', ')
   throw new InputError(there ? `the case '${name}' has no livepatch '${wanted}'; it has ${there}` : `the case '${name}' has no livepatch`)
+}
+
+/** The candidates of a kernel's case as livepatches, instead of those that are written by hand; each is for the lines that it has a series for. */
+export function asLivepatches(one: Case): (Livepatch & Required<Pick<Livepatch, 'madeOf'>>)[] {
+  if (candidateVariant(one) !== 'patched') return []
+  return one.candidates.map(({name, claims, series, expect}) => ({
+    name,
+    madeOf: {candidate: name, insteadOf: one.livepatches},
+    source: join(one.directory, one.tree, name),
+    // As long as the kernel allows: MODULE_NAME_LEN, with room for what it writes behind a name.
+    module: `livepatch_${one.name}_${name}`.toLowerCase().replace(/[^a-z0-9]/g, '_').slice(0, 55),
+    kernels: Object.keys(series),
+    parameters: {},
+    claims,
+    expect: {livepatched: expect.patched ?? 'fixed', reverted: 'restored'},
+  }))
 }
 
 async function locate(file: CaseFile, name: string, path: string): Promise<Case> {

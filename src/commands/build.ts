@@ -1,5 +1,5 @@
 import {resolve} from 'node:path'
-import {type Candidate, candidateOf, candidateVariant, type Case, livepatchOf, loadCase} from '../case/case.js'
+import {asLivepatches, type Candidate, candidateOf, candidateVariant, type Case, livepatchOf, loadCase} from '../case/case.js'
 import {type BuiltKernel} from '../kernel/built.js'
 import {buildPerCommit, type CommitBuild, firstComplaint} from '../kernel/percommit.js'
 import {type Context} from '../lib/context.js'
@@ -7,11 +7,11 @@ import {EXIT, InputError} from '../lib/errors.js'
 import {sha256File} from '../lib/hash.js'
 import {runTasks} from '../lib/tasks.js'
 import {buildLivepatch} from '../livepatch/build.js'
-import {livepatchFromPatch} from '../livepatch/frompatch.js'
+import {replacedWords} from '../livepatch/frompatch.js'
 import {chooseAccelerator} from '../machine/accelerator.js'
 import {type Accelerator} from '../machine/qemu.js'
 import {plainTable} from '../report/table.js'
-import {patchedWith} from '../run/patched.js'
+import {checkFromPatch, madeOfSeries, patchedWith} from '../run/patched.js'
 import {loadedRuleset} from '../run/rulesets.js'
 import {hasRulesets, rulesetOf} from '../ruleset/ruleset.js'
 import {chosenFirewall4, type Firewall4Options} from './firewall4.js'
@@ -22,7 +22,7 @@ import {refuseIdle} from './options.js'
 export async function buildLivepatchCommand(
   context: Context,
   name: string,
-  options: KernelOptions & {cases?: string; livepatch?: string; candidate?: string; fromPatch?: boolean; json?: boolean},
+  options: KernelOptions & {cases?: string; livepatch?: string; candidate?: string; json?: boolean},
 ): Promise<string> {
   const one = await loadCase(name, options.cases && resolve(options.cases))
   if (options.fromPatch) return await buildFromPatch(context, one, options)
@@ -45,21 +45,20 @@ export async function buildLivepatchCommand(
 async function buildFromPatch(context: Context, one: Case, options: KernelOptions & {candidate?: string; livepatch?: string; json?: boolean}): Promise<string> {
   if (options.livepatch !== undefined) throw new InputError('--livepatch is a module that is written by hand: name a --candidate with --from-patch')
   const candidate = candidateOf(one, options.candidate)
-  if (candidateVariant(one) !== 'patched') throw new InputError(`the candidates of ${one.name} are no kernel patches`)
+  const livepatches = asLivepatches(one)
+  const livepatch = livepatches.find(({name}) => name === candidate.name)
+  if (!livepatch) throw new InputError(`the candidates of ${one.name} are no kernel patches`)
   const base = onlyOne(await chosenBuilds(context, one, options))
-  const byHand = one.livepatches.find(({kernels}) => (kernels ?? one.kernels).includes(base.line))
-  const instead = byHand ? `the case has one that is written by hand, ${byHand.name}: leave --from-patch out` : 'write one by hand'
-  const module = `livepatch_${one.name}_${candidate.name}`.replaceAll('-', '_').slice(0, 55)
+  await checkFromPatch(context, {...one, livepatches}, base)
   const [built] = await runTasks(context, [
     {
       title: `livepatch of ${candidate.name} for ${base.label}`,
-      run: async (own) => await livepatchFromPatch(own, {module, base, commit: (await patchedWith(own, candidate, base)).commit, instead}),
+      run: async (own) => await madeOfSeries(own, one, livepatch, base),
     },
   ])
   const {path, sha256, changed, added, stray} = built!
-  if (options.json) return JSON.stringify({schema: 1, case: one.name, candidate: candidate.name, kernel: base.label, module, path, sha256, changed, added, stray}, null, 2)
-  const lines = [`${base.label}  ${path}  sha256:${sha256}`, `replaces ${changed.join(', ')}${added.length > 0 ? `; new in it: ${added.join(', ')}` : ''}`]
-  return [...lines, ...(stray.length > 0 ? [`the patch does not touch ${stray.join(', ')}: look why ${stray.length > 1 ? 'they change' : 'it changes'}`] : [])].join('\n')
+  if (options.json) return JSON.stringify({schema: 1, case: one.name, candidate: candidate.name, kernel: base.label, module: livepatch.module, path, sha256, changed, added, stray}, null, 2)
+  return [`${base.label}  ${path}  sha256:${sha256}`, ...replacedWords(built!)].join('\n')
 }
 
 export type BuildKernelOptions = KernelOptions & {cases?: string; candidate?: string; perCommit?: boolean; json?: boolean}

@@ -2,8 +2,9 @@ import {writeFile} from 'node:fs/promises'
 import {availableParallelism} from 'node:os'
 import {join, resolve} from 'node:path'
 import {simpleGit} from 'simple-git'
-import {type Case, candidateVariant, caseNames, loadCase} from '../case/case.js'
+import {asLivepatches, type Case, candidateVariant, caseNames, loadCase} from '../case/case.js'
 import {casesFolder} from '../case/folder.js'
+import {isBuilt} from '../kernel/built.js'
 import {type Context} from '../lib/context.js'
 import {InputError} from '../lib/errors.js'
 import {run} from '../lib/process.js'
@@ -14,12 +15,13 @@ import {comparisonJson} from '../report/json.js'
 import {comparisonMarkdown} from '../report/markdown.js'
 import {comparisonTable} from '../report/table.js'
 import {compare, type CompareInput, type Comparison, type Target} from '../run/compare.js'
+import {checkFromPatch} from '../run/patched.js'
 import {recordInputs, recordRun, type RunRecord} from '../run/record.js'
 import {exitCodeOf} from '../verdict/exit.js'
 import {type Variant} from '../verdict/verdict.js'
 import {chosenFirewall4, type Firewall4Options} from './firewall4.js'
 import {buildBases, chosenTargets, DEFAULT_LINE, type KernelOptions, variantsOrAll} from './kernels.js'
-import {checkFixes} from './options.js'
+import {checkFixes, refuseIdle} from './options.js'
 import {inRunFolder, type RunPlace} from './runfolder.js'
 
 export type CompareOptions = KernelOptions & Firewall4Options & {
@@ -45,12 +47,15 @@ export async function compareCommand(
   options: CompareOptions,
   command: string,
 ): Promise<{text: string; exit: number; comparison: Comparison}> {
+  if (options.fromPatch) refuseIdle({livepatch: options.livepatch}, 'names livepatches that are written by hand: name a --candidate with --from-patch')
   const chosen = await chosenCases(names, options)
   return await inRunFolder(context, options.output, async (place) => {
     const cases = names.length > 0 ? chosen : withoutFirewall4(context, chosen)
     const {options: others, firewall4} = await chosenFirewall4(context, cases, options)
-    checkFixes(cases, variantsOrAll(others), options)
+    checkFixes(cases, variantsOrAll(others), options.fromPatch ? {} : options)
     const targets = await targetsFor(context, cases, others)
+    // Before a kernel is built.
+    for (const {one, kernel} of targets) if (options.fromPatch && isBuilt(kernel)) await checkFromPatch(context, one, kernel)
     return await compareTargets(context, targets, {...options, ...(firewall4 ? {firewall4} : {})}, {...place, command})
   })
 }
@@ -126,13 +131,16 @@ function whyNot(one: Case, {variant = []}: CompareOptions): string | undefined {
   return `has no ${kinds.map(({word}) => word).join(' and no ')}, only base`
 }
 
-async function chosenCases(names: readonly string[], {cases: folder, set, livepatch, candidate}: CompareOptions): Promise<Case[]> {
+async function chosenCases(names: readonly string[], {cases: folder, set, livepatch, candidate, fromPatch}: CompareOptions): Promise<Case[]> {
   const chosen = names.length > 0 ? names : await caseNames(folder)
   if (chosen.length === 0) throw new InputError(`there is no case in ${folder ?? (await casesFolder())}`)
   const loaded = await Promise.all([...new Set(chosen)].map(async (name) => await loadCase(name, folder && resolve(folder))))
   checkNames('--livepatch', livepatch, loaded.flatMap(({livepatches}) => livepatches))
   checkNames('--candidate', candidate, loaded.flatMap(({candidates}) => candidates))
-  return loaded.map((one) => withParameters(withFixes(one, {livepatch, candidate}), set))
+  return loaded.map((one) => {
+    const own = withFixes(one, {livepatch, candidate})
+    return withParameters(fromPatch ? {...own, livepatches: asLivepatches(own)} : own, set)
+  })
 }
 
 /** Only the fixes that were named, of whichever cases have them. */

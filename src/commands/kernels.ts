@@ -27,6 +27,8 @@ export type KernelOptions = {
   base?: string
   debug?: DebugSet[]
   idle?: boolean
+  /** Whether livepatches are made of candidates, which needs the source. */
+  fromPatch?: boolean
 }
 
 /** The line that is meant where none is named. */
@@ -107,8 +109,8 @@ export async function buildBases(context: Context, targets: readonly Target[]): 
 }
 
 /** Whether everything is to run on built kernels, stock ones left aside. */
-export function wantsBuilt({built, source, debug}: KernelOptions): boolean {
-  return built === true || source !== undefined || debug !== undefined
+export function wantsBuilt({built, source, debug, fromPatch}: KernelOptions): boolean {
+  return built === true || fromPatch === true || source !== undefined || debug !== undefined
 }
 
 /** Whether a case is for a kernel line or version; what is neither is left to be complained of. */

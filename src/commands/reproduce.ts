@@ -6,7 +6,7 @@ import {fetchBundle, isUrl} from '../bundle/fetch.js'
 import {refused} from '../bundle/manifest.js'
 import {checkSignature} from '../bundle/sign.js'
 import {unpackBundle} from '../bundle/unpack.js'
-import {type Case, candidateOf, livepatchOf, loadCase} from '../case/case.js'
+import {asLivepatches, type Case, candidateOf, livepatchOf, loadCase} from '../case/case.js'
 import {builtKernel} from '../kernel/built.js'
 import {type Kernel} from '../kernel/kernel.js'
 import {packagedKernel} from '../kernel/packaged.js'
@@ -131,10 +131,11 @@ async function caseOf(into: string, {cases}: RunRecord, name: string): Promise<C
   if (outside !== undefined) throw refused(`its case '${name}' names ${outside}, a file of this machine`)
   const unknown = Object.keys(record.parameters).find((parameter) => !(parameter in one.reproducer.parameters))
   if (unknown !== undefined) throw refused(`its case '${name}' has no parameter '${unknown}', which its manifest sets`)
+  const fixes = record.fromPatch ? {...one, livepatches: asLivepatches(one)} : one
   return {
     ...one,
     reproducer: {...one.reproducer, parameters: {...one.reproducer.parameters, ...record.parameters}},
-    livepatches: record.livepatches.map((fix) => livepatchOf(one, fix)),
+    livepatches: record.livepatches.map((fix) => livepatchOf(fixes, fix)),
     candidates: record.candidates.map((fix) => candidateOf(one, fix)),
   }
 }

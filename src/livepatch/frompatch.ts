@@ -3,14 +3,16 @@ import {join} from 'node:path'
 import {type BuiltKernel} from '../kernel/built.js'
 import {compilerVersion, MAKE_ENVIRONMENT} from '../kernel/make.js'
 import {artefact} from '../lib/cache.js'
+import {runConfined} from '../lib/confine.js'
 import {type Context} from '../lib/context.js'
 import {CouldNotRun, InputError} from '../lib/errors.js'
 import {git} from '../lib/git.js'
 import {keyOf} from '../lib/hash.js'
 import {findProgram} from '../lib/hostpath.js'
-import {lastLines, run} from '../lib/process.js'
+import {lastLines} from '../lib/process.js'
 import {printable} from '../lib/text.js'
 import {checkOut} from '../tree/checkout.js'
+import {type Source} from '../tree/source.js'
 import {type LivepatchModule} from './build.js'
 
 /** A livepatch that the tree's own klp-build made of a source patch. */
@@ -28,8 +30,6 @@ export type FromPatchInput = {
   base: BuiltKernel
   /** The commit of the source with the series on it. */
   commit: string
-  /** What to do where the tree cannot: the hand-written module, if the case has one. */
-  instead: string
 }
 
 const SCRIPT = 'scripts/livepatch/klp-build'
@@ -48,13 +48,11 @@ const PATIENCE = 'it builds the kernel twice, which takes long'
  * Builds a livepatch module from a source patch by the kernel tree's own klp-build.
  * It never sets atomic replace, which would throw other livepatches out.
  *
- * @throws InputError when the tree has no klp-build
- * @throws CouldNotRun when a tool is missing, or klp-build refuses the patch, in its own words
+ * @param input of a source that checkKlpBuild has let pass
+ * @throws CouldNotRun when klp-build refuses the patch, in its own words
  */
-export async function livepatchFromPatch(context: Context, {module, base, commit, instead}: FromPatchInput): Promise<FromPatch> {
+export async function livepatchFromPatch(context: Context, {module, base, commit}: FromPatchInput): Promise<FromPatch> {
   const {directory, commit: from, label} = base.source
-  await checkTree(context, base, instead)
-  await checkTools()
   const {stdout: diff} = await git(directory, ['diff', '--no-color', '--no-ext-diff', '--no-renames', '--full-index', from, commit], {signal: context.signal})
   if (diff === '') throw new InputError(`the series changes nothing in ${label}`)
   const inputs = {base: base.key, diff, module, compiler: await compilerVersion(context), steps: 1}
@@ -67,9 +65,16 @@ export async function livepatchFromPatch(context: Context, {module, base, commit
   return {path: join(built.directory, file), sha256: built.files[file]!, changed, added, stray: strayFunctions(changed, diff)}
 }
 
-async function checkTree({signal}: Context, {source}: BuiltKernel, instead: string): Promise<void> {
+/**
+ * Whether a source can be made livepatches of by its own klp-build, on this machine.
+ *
+ * @param instead what to do where the tree cannot: the module that is written by hand, if the case has one
+ * @throws InputError when the tree has no klp-build
+ * @throws CouldNotRun when a tool is missing
+ */
+export async function checkKlpBuild({signal}: Context, source: Source, instead: string): Promise<void> {
   const {exitCode} = await git(source.directory, ['cat-file', '-e', `${source.commit}:${SCRIPT}`], {signal, allowedExits: [0, 1, 128]})
-  if (exitCode === 0) return
+  if (exitCode === 0) return await checkTools()
   // Our kernels have IBT, as the distribution's have: kpatch-build takes none of them.
   throw new InputError(`${source.label} has no ${SCRIPT} to build a livepatch from a patch, and kpatch-build takes no kernel with CONFIG_X86_KERNEL_IBT: ${instead}`)
 }
@@ -89,10 +94,22 @@ async function klpBuild(context: Context, base: BuiltKernel, {module, diff, into
   await copyFile(join(await base.folder(context), 'build/.config'), join(tree, '.config'))
   await writeFile(join(into, 'series.patch'), diff)
   const words = ['--no-replace', '--keep-tmp', '--output', join(into, `${module}.ko`), join(into, 'series.patch')]
-  const {exitCode, all} = await run(join(tree, SCRIPT), words, {cwd: tree, signal, env: MAKE_ENVIRONMENT, allowedExits: 'any', onLine: (line) => context.progress(printable(line))})
+  const {exitCode, all} = await runConfined(
+    context,
+    join(tree, SCRIPT),
+    words,
+    {reads: [], writes: [into]},
+    {cwd: tree, env: MAKE_ENVIRONMENT, allowedExits: 'any', onLine: (line) => context.progress(printable(line))},
+  )
   if (exitCode !== 0) throw new CouldNotRun(`klp-build: ${complaintOf(all)}`, lastLines(printable(all), 15))
   await copyFile(join(tree, 'klp-tmp/4-diff/diff.log'), join(into, 'diff.log'))
   await rm(tree, {recursive: true})
+}
+
+/** What a reader has to know of it: what it replaces, and what of that nobody asked for. */
+export function replacedWords({changed, added, stray}: Pick<FromPatch, 'changed' | 'added' | 'stray'>): string[] {
+  const replaces = `replaces ${changed.join(', ')}${added.length > 0 ? `; new in it: ${added.join(', ')}` : ''}`
+  return [replaces, ...(stray.length > 0 ? [`the patch does not touch ${stray.join(', ')}: look why ${stray.length > 1 ? 'they change' : 'it changes'}`] : [])]
 }
 
 /** klp-build's own words for why it gave up. */

@@ -1,7 +1,7 @@
 import {mkdir, rm} from 'node:fs/promises'
 import {join} from 'node:path'
 import pLimit from 'p-limit'
-import {type Case, candidateOf, candidateVariant, isForLine, livepatchOf} from '../case/case.js'
+import {type Case, candidateOf, candidateVariant, isForLine, type Livepatch, livepatchOf} from '../case/case.js'
 import {type BuiltKernel, isBuilt} from '../kernel/built.js'
 import {type Kernel} from '../kernel/kernel.js'
 import {type Context} from '../lib/context.js'
@@ -9,6 +9,7 @@ import {CouldNotRun, EXIT} from '../lib/errors.js'
 import {keyOf, sha256File} from '../lib/hash.js'
 import {runTasks, type Task} from '../lib/tasks.js'
 import {buildLivepatch, type LivepatchModule} from '../livepatch/build.js'
+import {replacedWords} from '../livepatch/frompatch.js'
 import {type Accelerator} from '../machine/qemu.js'
 import {BadSnapshot, runSession, type SessionResult} from '../machine/session.js'
 import {forgetSnapshot, type Snapshot} from '../machine/snapshot.js'
@@ -21,7 +22,7 @@ import {type Suite} from '../verdict/suite.js'
 import {type Variant, type VariantRun} from '../verdict/verdict.js'
 import {caseSnapshot} from './machines.js'
 import {outcomesOf} from './outcome.js'
-import {type Patched, patchedWith} from './patched.js'
+import {madeOfSeries, type Patched, patchedWith} from './patched.js'
 import {type Cell, type Fix, ownNotes, type Result, resultOf} from './results.js'
 import {runSelftests, type SelftestRow} from './selftests.js'
 import {type Loadable, sessionJob, sessionLimits} from './sessions.js'
@@ -268,10 +269,24 @@ async function machineOf(context: Context, {one, snapshots}: Pair, kernel: Kerne
   return await made
 }
 
-async function build(context: Context, {one, kernel, record}: Pair, name: string): Promise<Loadable> {
+async function build(context: Context, pair: Pair, name: string): Promise<Loadable> {
+  const {one, kernel, record} = pair
   const livepatch = livepatchOf(one, name)
-  record.modules[name] ??= await buildLivepatch(context, livepatch, kernel)
+  record.modules[name] ??= livepatch.madeOf ? await klpBuild(context, pair, {...livepatch, madeOf: livepatch.madeOf}) : await buildLivepatch(context, livepatch, kernel)
   return {livepatch, module: record.modules[name]}
+}
+
+/** A livepatch of a candidate's series, and what its row says of it. */
+async function klpBuild(context: Context, {one, kernel, notes}: Pair, livepatch: Livepatch & Required<Pick<Livepatch, 'madeOf'>>): Promise<LivepatchModule> {
+  if (!isBuilt(kernel)) throw new TypeError(`${kernel.label} is not built from a source`)
+  const {path, sha256, ...functions} = await madeOfSeries(context, one, livepatch, kernel)
+  notes.set(livepatchNotes(livepatch.name), replacedWords(functions))
+  return {path, sha256}
+}
+
+/** A candidate and the livepatch that is made of it have one name. */
+function livepatchNotes(name: string): string {
+  return `livepatch ${name}`
 }
 
 /** The kernel with a candidate's series on it, built once for all of its sessions. */
@@ -368,7 +383,7 @@ function resultsOf(pair: Pair): Result[] {
     .flatMap((session) =>
       session.variants.map((variant) => {
         const candidate = session.candidate ?? ''
-        const [notes, baseNotes] = [pair.notes.get(candidate), pair.notes.get('')]
+        const [notes, baseNotes] = [pair.notes.get(session.livepatch === undefined ? candidate : livepatchNotes(session.livepatch)), pair.notes.get('')]
         const said = {notes: variant === 'base' ? baseNotes ?? [] : ownNotes(notes, baseNotes), selftests: pair.selftests.get(candidate) ?? [], suites: suitesOf(pair, session)}
         const own = runsOf(pair, variant, session)
         const result: Result = resultOf(one, {kernel: kernel.label, variant, fixes, fix: fixOf(one, session), ...said}, {base, own}, folder)

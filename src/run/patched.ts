@@ -1,8 +1,9 @@
-import {type Candidate, seriesFor} from '../case/case.js'
+import {type Candidate, candidateOf, type Case, type Livepatch, seriesFor} from '../case/case.js'
 import {type BuiltKernel, patchedKernel} from '../kernel/built.js'
 import {type Kernel} from '../kernel/kernel.js'
 import {type Context} from '../lib/context.js'
 import {codeOf} from '../series/identity.js'
+import {checkKlpBuild, type FromPatch, livepatchFromPatch} from '../livepatch/frompatch.js'
 import {readSeries} from '../series/series.js'
 import {applyWhole} from '../tree/apply.js'
 
@@ -31,4 +32,25 @@ export async function patchedWith(context: Context, candidate: Candidate, base: 
   const series = await readSeries(context.signal, [path])
   const {commit, tree} = await applyWhole(context, series, source, {name: `candidate ${name}`, path})
   return {kernel: patchedKernel(base, name, {commit, tree}), patches: series.patches.map(({title}) => title), series: codeOf(series), tree, commit}
+}
+
+/**
+ * Whether a case's candidates can be made livepatches of, on a kernel that is built from a source.
+ *
+ * @throws InputError when the tree cannot, naming the case's livepatch that is written by hand
+ * @throws CouldNotRun when a tool is missing here
+ */
+export async function checkFromPatch(context: Context, {kernels: all, livepatches}: Case, {line, source}: BuiltKernel): Promise<void> {
+  const byHand = livepatches.flatMap(({madeOf}) => madeOf?.insteadOf ?? []).find(({kernels = all}) => kernels.includes(line))
+  await checkKlpBuild(context, source, byHand ? `the case has one that is written by hand, ${byHand.name}: leave --from-patch out` : 'write one by hand')
+}
+
+/**
+ * Makes a livepatch of its candidate's series, for a kernel that is built from a source.
+ *
+ * @throws CouldNotRun when the series does not apply, or its change cannot be a livepatch
+ */
+export async function madeOfSeries(context: Context, one: Case, {module, madeOf}: Required<Pick<Livepatch, 'module' | 'madeOf'>>, base: BuiltKernel): Promise<FromPatch> {
+  const {commit} = await patchedWith(context, candidateOf(one, madeOf.candidate), base)
+  return await livepatchFromPatch(context, {module, base, commit})
 }

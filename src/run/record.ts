@@ -64,7 +64,13 @@ export const runSchema = z.strictObject({
   firewall4: firewall4Schema.nullable(),
   /** Whether the guest's root was the user's own (--root), which no other machine has. */
   ownRoot: z.boolean(),
-  cases: z.array(z.strictObject({name: caseName, title: z.string(), parameters: words, livepatches: z.array(name), candidates: z.array(name)})),
+  cases: z.array(
+    z.strictObject({
+      ...{name: caseName, title: z.string(), parameters: words, livepatches: z.array(name), candidates: z.array(name)},
+      /** Whether its livepatches were made of its candidates' series, and have their names. */
+      fromPatch: z.boolean().default(false),
+    }),
+  ),
   kernels: z.array(kernelSchema),
   targets: z.array(z.strictObject({case: caseName, kernel: z.string(), variants: z.array(z.enum(['base', 'patched', 'livepatched', 'reverted', 'ruleset']))})),
   /** SHA-256 of the copies beside it, by path. */
@@ -109,6 +115,7 @@ export async function recordRun(context: Context, input: CompareInput, about: Ru
       ...{name, title, parameters: reproducer.parameters},
       livepatches: livepatches.map((one) => one.name),
       candidates: candidates.map((one) => one.name),
+      fromPatch: livepatches.some(({madeOf}) => madeOf !== undefined),
     })),
     kernels: [...kernels.values()].map(kernelRecord),
     targets: targets.map(({one, kernel, variants}) => ({case: one.name, kernel: kernel.label, variants: variants as RunRecord['targets'][number]['variants']})),

@@ -1,7 +1,7 @@
 import {mkdir, writeFile} from 'node:fs/promises'
 import {dirname, join} from 'node:path'
 import {describe, expect, it} from 'vitest'
-import {candidateOf, candidateVariant, caseNames, isForLine, livepatchOf, loadCase, parseCase, seriesFor} from '../../src/case/case.js'
+import {asLivepatches, candidateOf, candidateVariant, caseNames, isForLine, livepatchOf, loadCase, parseCase, seriesFor} from '../../src/case/case.js'
 import {InputError} from '../../src/lib/errors.js'
 import {scratch} from '../support/scratch.js'
 
@@ -324,6 +324,18 @@ describe('a folder of cases', () => {
     }
     return folder
   }
+
+  it('can have its candidates as livepatches, for the lines that they have a series for', async () => {
+    const folder = await candidatesWith('linux/revised/6.12/', 'linux/as-proposed/6.1/', 'linux/as-proposed/6.12/', 'extra.config')
+    const one = await loadCase('one', folder)
+    const livepatches = asLivepatches({...one, name: 'One.case'})
+    expect(livepatches.map(({name, module, kernels, expect: verdicts}) => ({name, module, kernels, verdicts}))).toEqual([
+      {name: 'revised', module: 'livepatch_one_case_revised', kernels: ['6.12'], verdicts: {livepatched: 'fixed', reverted: 'restored'}},
+      {name: 'as-proposed', module: 'livepatch_one_case_as_proposed', kernels: ['6.1', '6.12'], verdicts: {livepatched: 'regressed', reverted: 'restored'}},
+    ])
+    expect(livepatches[0]).toMatchObject({claims: one.candidates[0]!.claims, madeOf: {candidate: 'revised', insteadOf: one.livepatches}})
+    expect(asLivepatches({...one, tree: 'firewall4'})).toEqual([])
+  })
 
   it('finds the series of candidates by line, and nothing else', async () => {
     const folder = await candidatesWith('linux/revised/6.1/', 'linux/revised/6.12/', 'linux/revised/old/', 'linux/revised/7.2', 'linux/as-proposed/6.12/', 'extra.config')

@@ -17,7 +17,7 @@ import {contextIn, scratch} from './scratch.js'
 export const RUN: RunRecord = {
   ...{schema: 1, date: '2026-11-20T09:00:00.000Z', patchbench: {version: '0.1.0', revision: 'c0ffee'}, command: 'patchbench compare one'},
   ...{accelerator: 'tcg', tools: ['QEMU emulator version 7.2', 'gcc (Debian 12.2.0) 12.2.0'], repeats: 1, traced: false, firewall4: null, ownRoot: false},
-  cases: [{name: 'one', title: 'one copy too many', parameters: {}, livepatches: ['input'], candidates: []}],
+  cases: [{name: 'one', title: 'one copy too many', parameters: {}, livepatches: ['input'], candidates: [], fromPatch: false}],
   kernels: [{label: 'debian 6.12.90', line: '6.12', version: '6.12.90', release: '6.12.90+deb12-amd64', kind: 'packaged', origin: {image: '6.12.90-1 sha256:00ff'}, tree: null, debug: []}],
   targets: [{case: 'one', kernel: 'debian 6.12.90', variants: ['base', 'livepatched']}],
   files: {'vm/agent.py': 'a'.repeat(64)},
