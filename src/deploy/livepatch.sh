@@ -136,14 +136,14 @@ arm() {
 	echo "$id" >"$state/armed"
 	if [ -d /run/systemd/system ] && systemd-run --quiet --collect --unit="patchbench-$module-$id" --on-active="${after}s" sh "$state/livepatch.sh" due "$module" "$id" 2>/dev/null; then
 		echo "systemd patchbench-$module-$id.timer" >"$state/switch"
-	elif command -v at >/dev/null && pidof atd >/dev/null && echo "sh $state/livepatch.sh due $module $id" | at now + $(((after + 59) / 60)) minutes 2>"$state/at"; then
+	elif command -v at >/dev/null && pidof atd >/dev/null && echo "sh $state/livepatch.sh wait $module $id" | at now + $((after / 60)) minutes 2>"$state/at"; then
 		echo "at $(sed -n 's/^job \([0-9]*\) .*/\1/p' "$state/at")" >"$state/switch"
 	else
 		echo shell >"$state/switch"
 		if command -v setsid >/dev/null; then
-			setsid sh "$state/livepatch.sh" wait "$module" "$id" "$after" </dev/null >/dev/null 2>&1 &
+			setsid sh "$state/livepatch.sh" wait "$module" "$id" </dev/null >/dev/null 2>&1 &
 		else
-			sh "$state/livepatch.sh" wait "$module" "$id" "$after" </dev/null >/dev/null 2>&1 &
+			sh "$state/livepatch.sh" wait "$module" "$id" </dev/null >/dev/null 2>&1 &
 		fi
 		echo "shell $!" >"$state/switch"
 	fi
@@ -381,7 +381,9 @@ status)
 	result seen
 	;;
 wait)
-	sleep "$3"
+	# at(1) counts from the last full minute: what is left is waited for here.
+	left=$(($(value "$base/$1/due") - $(uptime_seconds)))
+	[ $left -le 0 ] || sleep $left
 	due "$1" "$2"
 	;;
 esac
