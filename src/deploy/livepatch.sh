@@ -134,7 +134,7 @@ arm() {
 	state=$base/$module
 	echo $(($(uptime_seconds) + after)) >"$state/due"
 	echo "$id" >"$state/armed"
-	if [ -d /run/systemd/system ] && systemd-run --quiet --collect --unit="patchbench-$module-$id" --on-active="${after}s" sh "$state/livepatch.sh" due "$module" "$id" 2>/dev/null; then
+	if [ -d /run/systemd/system ] && systemd-run --quiet --collect --unit="patchbench-$module-$id" --on-active="${after}s" --timer-property=AccuracySec=1s sh "$state/livepatch.sh" due "$module" "$id" 2>/dev/null; then
 		echo "systemd patchbench-$module-$id.timer" >"$state/switch"
 	elif command -v at >/dev/null && pidof atd >/dev/null && echo "sh $state/livepatch.sh wait $module $id" | at now + $((after / 60)) minutes 2>"$state/at"; then
 		echo "at $(sed -n 's/^job \([0-9]*\) .*/\1/p' "$state/at")" >"$state/switch"
