@@ -212,7 +212,7 @@ export function asLivepatches(one: Case): (Livepatch & Required<Pick<Livepatch, 
     name,
     madeOf: {candidate: name, insteadOf: one.livepatches},
     source: join(one.directory, one.tree, name),
-    // As long as the kernel allows: MODULE_NAME_LEN, with room for what it writes behind a name.
+    // As long as the kernel allows (MODULE_NAME_LEN); klp-build cuts it there as well.
     module: `livepatch_${one.name}_${name}`.toLowerCase().replace(/[^a-z0-9]/g, '_').slice(0, 55),
     kernels: Object.keys(series),
     parameters: {},

@@ -52,7 +52,7 @@ export async function compareCommand(
   return await inRunFolder(context, options.output, async (place) => {
     const cases = names.length > 0 ? chosen : withoutFirewall4(context, chosen)
     const {options: others, firewall4} = await chosenFirewall4(context, cases, options)
-    checkFixes(cases, variantsOrAll(others), options.fromPatch ? {} : options)
+    checkFixes(cases, variantsOrAll(others), options)
     const targets = await targetsFor(context, cases, others)
     // Before a kernel is built.
     for (const {one, kernel} of targets) if (options.fromPatch && isBuilt(kernel)) await checkFromPatch(context, one, kernel)

@@ -18,9 +18,11 @@ export function refuseIdle(given: Record<string, unknown>, why: string): void {
 }
 
 /** Refuses fixes that were named and that none of the variants runs with. */
-export function checkFixes(cases: readonly Case[], variants: readonly Variant[], {livepatch, candidate}: {livepatch?: unknown; candidate?: unknown}): void {
+export function checkFixes(cases: readonly Case[], variants: readonly Variant[], {livepatch, candidate, fromPatch}: {livepatch?: unknown; candidate?: unknown; fromPatch?: unknown}): void {
   const isLive = variants.includes('livepatched') || variants.includes('reverted')
-  if (!isLive) refuseIdle({livepatch}, `is about a livepatch, which is not loaded in ${variants.join(', ')}: ask for --variant livepatched, or leave it out`)
+  if (!isLive) refuseIdle({livepatch, fromPatch}, `is about a livepatch, which is not loaded in ${variants.join(', ')}: ask for --variant livepatched, or leave it out`)
+  // Livepatches are made of the candidates then.
+  if (fromPatch) return
   const kinds = [...new Set(cases.filter(({candidates}) => candidates.length > 0).map(candidateVariant))]
   if (kinds.length === 0 || kinds.some((kind) => variants.includes(kind))) return
   refuseIdle({candidate}, `is about a candidate, which is not in ${variants.join(', ')}: ask for --variant ${kinds.join(' or ')}, or leave it out`)

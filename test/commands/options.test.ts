@@ -35,12 +35,14 @@ describe('an option that cannot act is refused', () => {
   it.each<[string, () => void, string]>([
     ['--livepatch on candidates', () => checkFixes([ONE], ['base', 'patched'], {livepatch: ['live']}), '--livepatch is about a livepatch, which is not loaded in base, patched: ask for --variant livepatched, or leave it out'],
     ['--candidate on livepatches', () => checkFixes([ONE], ['base', 'livepatched'], {candidate: ['fix']}), '--candidate is about a candidate, which is not in base, livepatched: ask for --variant patched, or leave it out'],
+    ['--from-patch without livepatches', () => checkFixes([ONE], ['base', 'patched'], {fromPatch: true}), '--from-patch is about a livepatch, which is not loaded in base, patched: ask for --variant livepatched, or leave it out'],
     ['--candidate of rulesets', () => checkFixes([RULES], ['base'], {candidate: ['fix']}), '--candidate is about a candidate, which is not in base: ask for --variant ruleset, or leave it out'],
   ])('%s', (_, check, sentence) => expect(check).toThrow(sentence))
 
   it('and no fix that one of the cases runs with', () => {
     expect(() => checkFixes([ONE, RULES], ['base', 'ruleset'], {candidate: ['fix']})).not.toThrow()
     expect(() => checkFixes([ONE], ['reverted', 'patched'], {candidate: ['fix'], livepatch: ['live']})).not.toThrow()
+    expect(() => checkFixes([ONE], ['base', 'livepatched'], {candidate: ['fix'], fromPatch: true})).not.toThrow()
   })
 
   it.each<[string, () => Promise<unknown>, RegExp]>([
