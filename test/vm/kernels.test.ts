@@ -3,7 +3,7 @@ import {readdir, readFile} from 'node:fs/promises'
 import {join} from 'node:path'
 import {describe, expect, test} from 'vitest'
 import {loadCase} from '../../src/case/case.js'
-import {compare} from '../support/patchbench.js'
+import {compare, reasons, verdicts} from '../support/patchbench.js'
 import {hunksOf, withoutNth, withPatches} from '../support/series.js'
 
 const HOURS = 3_600_000
@@ -26,6 +26,23 @@ describe.runIf(wanted)('no case leaves a splat under', () => {
   test.each(['kasan', 'lockdep'])('%s', {timeout: 8 * HOURS}, async (set) => {
     const {results} = await compare([...CASES, '--variant', 'base,patched', '--debug', set])
     expect(results.flatMap(({verdict, reasons}) => (verdict === 'regressed' || verdict === 'could-not-run' ? reasons : []))).toEqual([])
+  })
+})
+
+describe.runIf(wanted)("a livepatch that the tree's klp-build makes of a candidate", () => {
+  const args = ['ipmr-loopback', '--from-patch', '--candidate', 'local-input', '--variant', 'base,livepatched,reverted']
+
+  test('is worth what the candidate is', {timeout: 2 * HOURS}, async () => {
+    const {exit, results} = await compare([...args, '--kernel', '7.2'])
+    expect(verdicts(results)).toEqual({base: 'shown', livepatched: 'fixed', reverted: 'restored'})
+    expect(reasons(results)).toContain('replaces ip_mc_finish_output')
+    expect(exit).toBe(0)
+  })
+
+  test('is none of a tree that has no klp-build, which is told before anything is built', {timeout: HOURS}, async () => {
+    const {exit, stderr} = await compare([...args, '--kernel', '6.12'])
+    expect(stderr).toMatch(/^patchbench: linux 6\.12\.\d+ has no scripts\/livepatch\/klp-build .*: the case has one that is written by hand, [\w-]+: leave --from-patch out$/m)
+    expect(exit).toBe(2)
   })
 })
 
