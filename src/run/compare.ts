@@ -280,13 +280,9 @@ async function build(context: Context, pair: Pair, name: string): Promise<Loadab
 async function klpBuild(context: Context, {one, kernel, notes}: Pair, livepatch: Livepatch & Required<Pick<Livepatch, 'madeOf'>>): Promise<LivepatchModule> {
   if (!isBuilt(kernel)) throw new TypeError(`${kernel.label} is not built from a source`)
   const {path, sha256, ...functions} = await madeOfSeries(context, one, livepatch, kernel)
-  notes.set(livepatchNotes(livepatch.name), replacedWords(functions))
+  // A candidate and the livepatch that is made of it have one name.
+  notes.set(cellKey('livepatched', {livepatch: livepatch.name}), replacedWords(functions))
   return {path, sha256}
-}
-
-/** A candidate and the livepatch that is made of it have one name. */
-function livepatchNotes(name: string): string {
-  return `livepatch ${name}`
 }
 
 /** The kernel with a candidate's series on it, built once for all of its sessions. */
@@ -383,7 +379,7 @@ function resultsOf(pair: Pair): Result[] {
     .flatMap((session) =>
       session.variants.map((variant) => {
         const candidate = session.candidate ?? ''
-        const [notes, baseNotes] = [pair.notes.get(session.livepatch === undefined ? candidate : livepatchNotes(session.livepatch)), pair.notes.get('')]
+        const [notes, baseNotes] = [pair.notes.get(session.livepatch === undefined ? candidate : cellKey(variant, session)), pair.notes.get('')]
         const said = {notes: variant === 'base' ? baseNotes ?? [] : ownNotes(notes, baseNotes), selftests: pair.selftests.get(candidate) ?? [], suites: suitesOf(pair, session)}
         const own = runsOf(pair, variant, session)
         const result: Result = resultOf(one, {kernel: kernel.label, variant, fixes, fix: fixOf(one, session), ...said}, {base, own}, folder)
