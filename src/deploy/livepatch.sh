@@ -158,7 +158,7 @@ disarm() {
 	case $kind in
 	systemd) systemctl stop "$handle" ;;
 	at) atrm "$handle" ;;
-	shell) kill -KILL -- "-$handle" || kill -KILL "$handle" ;;
+	shell) kill -KILL "-$handle" || kill -KILL "$handle" ;;
 	esac >/dev/null 2>&1
 	rm -rf "$state"
 }
