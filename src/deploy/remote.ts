@@ -1,6 +1,6 @@
 import {randomBytes} from 'node:crypto'
-import {copyToHost, removeFolder} from '../host/copy.js'
-import {type Host, onHost, scriptOnHost} from '../host/ssh.js'
+import {NotTaken, runCopied} from '../host/copy.js'
+import {type Host, type Remote, scriptOnHost} from '../host/ssh.js'
 import {type Context} from '../lib/context.js'
 import {CouldNotRun} from '../lib/errors.js'
 import {projectPath} from '../lib/project.js'
@@ -74,19 +74,26 @@ const SCRIPT = 'src/deploy/livepatch.sh'
 export async function loadOnHost(context: Context, host: Host, load: Load): Promise<Outcome> {
   const {path, module, buildId, parameters, deadline, revertAfter, force} = load
   const id = randomBytes(4).toString('hex')
-  context.progress(`${host.name}: copying ${module}`)
-  const folder = await copyToHost(context, host, {[`${module}.ko`]: path, 'livepatch.sh': projectPath(SCRIPT)})
-  const words = [folder, module, buildId, id, deadline, revertAfter, force ? 'force' : 'reverse', ...assignments(parameters)].map(String)
-  // It is not interrupted with us: a transition is over sooner than it is understood where it stands.
-  const own = {...context, signal: new AbortController().signal}
-  context.progress(`${host.name}: loading ${module}`)
-  const {stdout} = await onHost(own, host, ['sh', `${folder}/livepatch.sh`, 'load', ...words], {deadline: 4000 * deadline + ASIDE, limit: 4 << 20}).catch(
-    (error: unknown) => {
-      if (!(error instanceof CouldNotRun)) throw error
-      throw new CouldNotRun(`${error.message}; the host goes on by itself, and takes the livepatch back ${revertAfter} s after the load unless 'patchbench livepatch keep' calls that off`, error.detail)
-    },
-  )
+  const words = [module, buildId, id, deadline, revertAfter, force ? 'force' : 'reverse', ...assignments(parameters)].map(String)
+  context.signal.throwIfAborted()
+  context.progress(`${host.name}: copying and loading ${module}`)
+  const limits = {deadline: 4000 * deadline + ASIDE, limit: 4 << 20}
+  const {stdout} = await runWithModule(uninterrupted(context), host, {path, module}, ['load', ...words], limits).catch((error: unknown) => {
+    if (!(error instanceof CouldNotRun) || error instanceof NotTaken) throw error
+    const alone = `if all had arrived there, the host goes on by itself, and takes the livepatch back ${revertAfter} s after the load unless 'patchbench livepatch keep' calls that off`
+    throw new CouldNotRun(`${error.message}; ${alone}`, error.detail)
+  })
   return {...outcomeOf(stdout, host), id}
+}
+
+/** A module and our script go to a host in one piece, and the script runs there and removes both. */
+async function runWithModule(context: Context, host: Host, {path, module}: Pick<Load, 'path' | 'module'>, [verb, ...rest]: readonly [string, ...string[]], limits: {deadline: number; limit: number}): Promise<Remote> {
+  return await runCopied(context, host, {[`${module}.ko`]: path, 'livepatch.sh': projectPath(SCRIPT)}, ['livepatch.sh', verb, ...rest], limits)
+}
+
+/** What is not interrupted with us: a transition is over sooner than it is understood where it stands. */
+function uninterrupted(context: Context): Context {
+  return {...context, signal: new AbortController().signal}
 }
 
 /** NAME=VALUE of module parameters. */
@@ -105,12 +112,8 @@ export async function keepOnHost(context: Context, host: Host, module: string, i
 
 /** Makes a loaded module one that is loaded at every boot of this kernel. */
 export async function persistOnHost(context: Context, host: Host, {path, module, parameters}: Pick<Load, 'path' | 'module' | 'parameters'>): Promise<Outcome> {
-  const folder = await copyToHost(context, host, {[`${module}.ko`]: path})
-  try {
-    return await ask(context, host, ['persist', folder, module, ...assignments(parameters)])
-  } finally {
-    await removeFolder(context, host, folder)
-  }
+  const {stdout} = await runWithModule(context, host, {path, module}, ['persist', module, ...assignments(parameters)], {deadline: ASIDE, limit: 1 << 20})
+  return outcomeOf(stdout, host)
 }
 
 export async function forgetOnHost(context: Context, host: Host, module: string): Promise<Outcome> {
