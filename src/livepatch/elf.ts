@@ -38,6 +38,9 @@ const SHT = {RELA: 4, NOBITS: 8}
 const R_X86_64_64 = 1
 const EM_X86_64 = 62
 
+/** Of a name, in bytes; the kernel's KSYM_NAME_LEN is 512. */
+const LONGEST = 4096
+
 /** Ends a file that scripts/sign-file has signed (include/linux/module_signature.h). */
 const SIGNED = '~Module signature appended~\n'
 
@@ -87,7 +90,7 @@ export function isSigned(file: Buffer): boolean {
 
 /** The hash in an ELF note of the linker's, as /sys/module/NAME/notes/.note.gnu.build-id holds it. */
 export function buildIdOf(note: Buffer): string | undefined {
-  if (note.length < 20 || note.toString('latin1', 12, 15) !== 'GNU') return undefined
+  if (note.length < 20 || note.toString('latin1', 12, 15) !== 'GNU' || note.readUInt32LE(4) > 64) return undefined
   return note.toString('hex', 16, 16 + note.readUInt32LE(4))
 }
 
@@ -110,8 +113,10 @@ function sectionsOf(file: Buffer): Section[] {
 }
 
 function textAt(file: Buffer, offset: number): string {
-  const end = file.indexOf(0, offset)
-  return offset > file.length || end < 0 ? '' : file.toString('latin1', offset, end)
+  // A file without an end of its names must not be searched to its end for each of them.
+  const text = file.subarray(offset, offset + LONGEST)
+  const end = text.indexOf(0)
+  return offset < 0 || end < 0 ? '' : text.toString('latin1', 0, end)
 }
 
 /** `key=value` and a NUL each; of a key that is there several times the first counts. */

@@ -1,35 +1,15 @@
 import {execa} from 'execa'
-import {readFile, writeFile} from 'node:fs/promises'
+import {readFile} from 'node:fs/promises'
 import {join} from 'node:path'
 import {expect, it} from 'vitest'
+import {projectPath} from '../../src/lib/project.js'
 import {buildIdOf, isSigned, readModule} from '../../src/livepatch/elf.js'
 import {scratch} from '../support/scratch.js'
 
-/** As include/linux/livepatch.h and kbuild's modpost have them, as far as a reader of the file can see. */
-const SOURCE = `
-struct klp_func { const char *old_name; void *new_func; unsigned long old_sympos; void *more[12]; };
-struct klp_object { const char *name; struct klp_func *funcs; void *more[8]; };
-struct klp_patch { void *mod; struct klp_object *objs; void *states; _Bool replace; void *more[8]; };
-struct module { char name[56]; };
-__attribute__((section(".gnu.linkonce.this_module"))) struct module __this_module;
-extern int __fentry__(void);
-static int new_one(void) { return __fentry__(); }
-int new_two(void) { return 2; }
-static const char *names[] = { "no_function", "nor_this" };
-static struct klp_func funcs[] = { { "ip_rcv", new_one }, { "ip_local_deliver", new_two, 3 }, { 0 } };
-static struct klp_object objs[] = { { 0, funcs }, { 0 } };
-static struct klp_patch patch = { .mod = &__this_module, .objs = objs, .replace = REPLACE };
-void *use[] = { &patch, names };
-#define INFO(tag, text) __attribute__((section(".modinfo"), used, aligned(1))) static const char tag[] = text
-INFO(a, "name=livepatch_one"); INFO(b, "vermagic=6.12.1 SMP mod_unload modversions "); INFO(c, "depends=nf_tables,nf_nat"); INFO(d, "livepatch=Y");
-__attribute__((section("__versions"), used)) static const struct { unsigned long crc; char name[56]; } versions[] = { { 0xdeadbeef, "module_layout" }, { 5, "kfree" } };
-`
-
 async function compiled(replace: boolean): Promise<Buffer> {
-  const folder = await scratch()
-  await writeFile(join(folder, 'one.c'), SOURCE.replace('REPLACE', String(Number(replace))))
-  await execa('gcc', ['-c', '-O2', '-fno-pic', '-mcmodel=kernel', '-o', join(folder, 'one.o'), join(folder, 'one.c')])
-  return await readFile(join(folder, 'one.o'))
+  const object = join(await scratch(), 'one.o')
+  await execa('gcc', ['-c', '-O2', '-fno-pic', '-mcmodel=kernel', `-DREPLACE=${Number(replace)}`, '-o', object, projectPath('test/fixtures/livepatch-shaped.c')])
+  return await readFile(object)
 }
 
 it('a module says what it is, imports and replaces', async () => {
@@ -57,6 +37,19 @@ it('what is no module is told from one', async () => {
   expect(readModule(Buffer.alloc(0))).toBeUndefined()
 })
 
+it('one that a host made up is read to an end as well', async () => {
+  const module = await compiled(false)
+  const sections = Number(module.readBigUInt64LE(0x28))
+  const places = [...Array(64).keys(), ...Array.from({length: module.length - sections}, (_, index) => sections + index)]
+  for (const value of [0, 0x7fffffff, 0xffffffff]) {
+    for (const place of places.filter((one) => one % 4 === 0 && one + 4 <= module.length)) {
+      const damaged = Buffer.from(module)
+      damaged.writeUInt32LE(value, place)
+      expect(() => readModule(damaged)).not.toThrow()
+    }
+  }
+})
+
 it('a signature is seen at its end', async () => {
   const module = await compiled(false)
   const signed = Buffer.concat([module, Buffer.from('~Module signature appended~\n')])
@@ -67,4 +60,6 @@ it('a build ID is read from a note as sysfs has it', () => {
   const note = '040000001400000003000000474e55008e7fbb0e863fcc085556132bfd65361d96fdcc73'
   expect(buildIdOf(Buffer.from(note, 'hex'))).toBe('8e7fbb0e863fcc085556132bfd65361d96fdcc73')
   expect(buildIdOf(Buffer.from('00', 'hex'))).toBeUndefined()
+  // It goes on a command line.
+  expect(buildIdOf(Buffer.concat([Buffer.from(note.replace('14000000', '00000100'), 'hex'), Buffer.alloc(1 << 16)]))).toBeUndefined()
 })
