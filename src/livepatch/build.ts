@@ -14,6 +14,15 @@ import {projectPath} from '../lib/project.js'
 
 export type LivepatchModule = {path: string; sha256: string}
 
+/** What make gets to build a livepatch's module. */
+export type Sources = {
+  /** SHA-256 of the files of the livepatch's source folder, by name. */
+  files: Record<string, string>
+  kbuild: string
+  /** The module's file as make leaves it. */
+  made: string
+}
+
 /** Whether pahole is installed must not change the module; livepatches need no BTF. */
 const NO_BTF = ['CONFIG_DEBUG_INFO_BTF_MODULES=']
 
@@ -24,23 +33,32 @@ const NO_BTF = ['CONFIG_DEBUG_INFO_BTF_MODULES=']
  */
 export async function buildLivepatch(context: Context, livepatch: Livepatch, kernel: Kernel): Promise<LivepatchModule> {
   const {module, source} = livepatch
-  const sources = await sourceFiles(source)
-  const object = `${module.replaceAll('_', '-')}.c`
-  if (!(object in sources)) throw new InputError(`${source} holds no ${object}, the source of module ${module}`)
-  const kbuild = await renderKbuild(kernel.release, object.replace(/c$/, 'o'))
-  const inputs = {kernel: kernel.key, sources, kbuild: sha256(kbuild), compiler: await compilerVersion(context), steps: 1}
+  const {files, kbuild, made} = await sourcesOf(livepatch, kernel.release)
+  const inputs = {kernel: kernel.key, sources: files, kbuild: sha256(kbuild), compiler: await compilerVersion(context), steps: 1}
   const built = await artefact(context, 'module', keyOf(inputs), inputs, async (into) => {
     context.progress(`building ${module} for ${kernel.label}`)
     const scratch = join(into, 'build')
     await mkdir(scratch)
-    for (const file of Object.keys(sources)) await copyFile(join(source, file), join(scratch, file))
+    for (const file of Object.keys(files)) await copyFile(join(source, file), join(scratch, file))
     await writeFile(join(scratch, 'Kbuild'), kbuild)
     await make(context, kernel, scratch, source)
-    await rename(join(scratch, object.replace(/c$/, 'ko')), join(into, `${module}.ko`))
+    await rename(join(scratch, made), join(into, `${module}.ko`))
     await rm(scratch, {recursive: true})
   })
   const file = `${module}.ko`
   return {path: join(built.directory, file), sha256: built.files[file]!}
+}
+
+/**
+ * The sources of a livepatch, and the Kbuild for them.
+ *
+ * @throws InputError when the source of the module is not among them
+ */
+export async function sourcesOf({module, source}: Livepatch, release: string): Promise<Sources> {
+  const files = await sourceFiles(source)
+  const main = `${module.replaceAll('_', '-')}.c`
+  if (!(main in files)) throw new InputError(`${source} holds no ${main}, the source of module ${module}`)
+  return {files, kbuild: await renderKbuild(release, main.replace(/c$/, 'o')), made: main.replace(/c$/, 'ko')}
 }
 
 async function sourceFiles(folder: string): Promise<Record<string, string>> {
