@@ -30,7 +30,13 @@ import {suiteOf} from './suites.js'
 import {differences, prepareProbes, readTrace, untraced} from './traced.js'
 
 /** A case, a kernel and the variants that are run on it; `patched` needs one that is built from a source. */
-export type Target = {one: Case; kernel: Kernel | BuiltKernel; variants: readonly Variant[]}
+export type Target = {
+  one: Case
+  kernel: Kernel | BuiltKernel
+  variants: readonly Variant[]
+  /** Modules that are there already, by the livepatch's name; the others are built here. */
+  modules?: Readonly<Record<string, LivepatchModule>>
+}
 
 export type CompareInput = {
   targets: readonly Target[]
@@ -139,13 +145,13 @@ async function runUntilMissed(context: Context, pairs: Pair[], task: (pair: Pair
 
 function pairsOf(input: CompareInput): Pair[] {
   const {targets, repeats, trace, folder} = input
-  return targets.map(({one, kernel, variants}) => {
+  return targets.map(({one, kernel, variants, modules}) => {
     const of = (fixes: readonly {name: string; isFor: boolean}[]) => fixes.filter(({isFor}) => isFor).map(({name}) => name)
     const livepatches = of(one.livepatches.map(({name, kernels}) => ({name, isFor: kernels?.includes(kernel.line) ?? true})))
     const candidates = of(one.candidates.map((candidate) => ({name: candidate.name, isFor: isForLine(one, candidate, kernel.line)})))
     const plan = planSessions({livepatches, candidates, candidateVariant: candidateVariant(one), variants, repeats, trace: trace && one.probes.length > 0})
     const pair = {one, kernel, plan, folder: join(folder, one.name, kernel.label.replaceAll(' ', '-'))}
-    return {...pair, runs: new Map(), traces: new Map(), patched: new Map(), rulesets: new Map(), snapshots: new Map(), notes: new Map(), selftests: new Map(), suites: new Map(), record: recordOf(one, kernel, input)}
+    return {...pair, runs: new Map(), traces: new Map(), patched: new Map(), rulesets: new Map(), snapshots: new Map(), notes: new Map(), selftests: new Map(), suites: new Map(), record: {...recordOf(one, kernel, input), modules: {...modules}}}
   })
 }
 
