@@ -89,6 +89,8 @@ export function firstError(output: string, scratch: string, source: string): str
     // The assembler's.
     lines.find((one) => /:\d+: Error: /.test(one)) ??
     lines.find((one) => /^ERROR: |error:|\bundefined!|undefined reference|No space left/.test(one)) ??
+    // A program that the build wants, or its library.
+    lines.find((one) => /: (?:not found|No such file or directory)$|error while loading/.test(one)) ??
     lines.filter(Boolean).at(-1) ??
     'make said nothing'
   return line.trim().replace(/^(?:\.\.\/)+/, '').replaceAll(scratch, source)
