@@ -574,6 +574,7 @@ function withModuleOptions(command: Command): Command {
     .option('--kernel <vmlinuz>', "the image that the host runs, where the distribution has it not; with --modules and --headers")
     .option('--modules <folder>', 'lib/modules/RELEASE of that image')
     .option('--headers <folder>', "build folder of that image; 'host': the headers that are installed on the host, whose Makefiles then run here")
+    .addOption(new Option('--build-on <where>', 'whose make, gcc and headers build it; nothing of that stays on the host').choices(['here', 'host']).default('here'))
     .option('--sign [key,certificate]', "sign the module; a key's file or PKCS#11 URI, and its certificate; default the machine owner key of dkms")
     .option('--force-unverified', 'whatever it is worth on this kernel in a machine here; it is not tried where that is not known')
 }

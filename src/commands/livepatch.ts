@@ -1,6 +1,6 @@
 import {basename, resolve} from 'node:path'
 import {type Case, livepatchOf, loadCase} from '../case/case.js'
-import {isFetched, kernelFromHost} from '../deploy/headers.js'
+import {kernelFromHost, kernelOfName} from '../deploy/headers.js'
 import {hostsOf} from '../deploy/hosts.js'
 import {writeJournal} from '../deploy/journal.js'
 import {loadLivepatch, type LoadInput, type Loaded} from '../deploy/load.js'
@@ -15,11 +15,13 @@ import {kernelOfRelease} from '../kernel/packaged.js'
 import {type Context} from '../lib/context.js'
 import {CouldNotRun, EXIT, InputError} from '../lib/errors.js'
 import {printable} from '../lib/text.js'
+import {type LivepatchModule} from '../livepatch/build.js'
 import {signingKey} from '../livepatch/sign.js'
 import {type Accelerator} from '../machine/qemu.js'
 import {plainTable} from '../report/table.js'
 import {compareTargets, withFixes} from './compare.js'
 import {chosenKernels, type KernelOptions, onlyOne} from './kernels.js'
+import {refuseIdle} from './options.js'
 import {inRunFolder} from './runfolder.js'
 
 export type HostsOptions = {host: string[]; hosts?: string; sshConfig?: string; json?: boolean}
@@ -31,6 +33,7 @@ export type PreflightOptions = HostsOptions & Pick<KernelOptions, 'kernel' | 'mo
   root?: string
   forceUnverified?: boolean
   sign?: string | true
+  buildOn: 'here' | 'host'
 }
 
 export type LoadOptions = PreflightOptions & {verify?: boolean; deadline: number; revertAfter?: number; forceTransition?: boolean; persist?: boolean}
@@ -141,23 +144,26 @@ export async function statusCommand(context: Context, name: string | undefined, 
 async function inputFor(context: Context, name: string, options: PreflightOptions): Promise<PrepareInput> {
   const one = await loadCase(name, options.cases && resolve(options.cases))
   const livepatch = livepatchOf(one, options.livepatch)
+  const {buildOn} = options
+  if (buildOn === 'host') refuseIdle({headers: options.headers}, 'is about building here, and --build-on host takes the headers that are there: leave one of them out')
   const fromHost = options.headers === 'host'
   if (fromHost && options.kernel !== undefined) throw new InputError('--headers host are those of the kernel that the host runs: leave --kernel out')
   const given = options.kernel === undefined && options.modules === undefined ? undefined : onlyOne(await chosenKernels(context, options))
   const runs = new Map<string, Promise<Verified | string>>()
   return {
-    ...{one, livepatch, sign: options.sign === undefined ? undefined : await signingKey(options.sign)},
-    kernelOf: async (own, host, release) => await kernelFor(own, host, release, {given, fromHost}),
+    ...{one, livepatch, buildOn, sign: options.sign === undefined ? undefined : await signingKey(options.sign)},
+    kernelOf: async (own, host, release) => await kernelFor(own, host, release, {given, fromHost, buildOn}),
     verify: async (own, wanted, kernel, module) => {
       const known = await recallVerified(own, wanted, kernel, module)
       if (known) return known
       if (options.forceUnverified) return 'it was not tried in a machine here (--force-unverified)'
-      if (isFetched(kernel)) return `the headers are the host's, and there is no image of ${printable(kernel.release)} to boot here`
+      if (kernel.imageless) return `there is no image of ${printable(kernel.release)} to boot here`
       // Of hosts that are asked at once, several may run it.
-      let run = runs.get(kernel.key)
+      const key = `${kernel.key} ${module.sha256}`
+      let run = runs.get(key)
       if (run === undefined) {
-        run = verifyHere(own, withFixes(one, {livepatch: [wanted.name], candidate: []}), kernel, options)
-        runs.set(kernel.key, run)
+        run = verifyHere(own, withFixes(one, {livepatch: [wanted.name], candidate: []}), {kernel, modules: {[wanted.name]: module}}, options)
+        runs.set(key, run)
       }
       const verified = await run
       if (typeof verified !== 'string') await rememberVerified(own, wanted, kernel, module, verified)
@@ -167,9 +173,9 @@ async function inputFor(context: Context, name: string, options: PreflightOption
 }
 
 /** Runs a case on base and with its only livepatch in a machine here. */
-async function verifyHere(context: Context, one: Case, kernel: Kernel, {accel, root}: PreflightOptions): Promise<Verified | string> {
+async function verifyHere(context: Context, one: Case, {kernel, modules}: {kernel: Kernel; modules: Record<string, LivepatchModule>}, {accel, root}: PreflightOptions): Promise<Verified | string> {
   const command = `patchbench livepatch preflight ${one.name}`
-  const targets = [{one, kernel, variants: ['base', 'livepatched', 'reverted'] as const}]
+  const targets = [{one, kernel, variants: ['base', 'livepatched', 'reverted'] as const, modules}]
   const options = {repeat: 1, trace: false, keepGoing: true, accel, ...(root === undefined ? {} : {root})}
   const {comparison, folder} = await inRunFolder(context, undefined, async (place) => await compareTargets(context, targets, options, {...place, command}))
   const {results} = comparison
@@ -179,13 +185,14 @@ async function verifyHere(context: Context, one: Case, kernel: Kernel, {accel, r
   return {run: basename(folder), kernel: kernel.label, verdict, asExpected: results.every((result) => result.verdict === result.expected), date: new Date().toISOString()}
 }
 
-/** The kernel of a host's release: the one that was named, the distribution's, or by the headers that the host has. */
-async function kernelFor(context: Context, host: Host, release: string, {given, fromHost}: {given: Kernel | undefined; fromHost: boolean}): Promise<Kernel> {
+/** The kernel of a host's release: the one that was named, the distribution's, or what the host itself has of it. */
+async function kernelFor(context: Context, host: Host, release: string, {given, fromHost, buildOn}: {given: Kernel | undefined; fromHost: boolean; buildOn: 'here' | 'host'}): Promise<Kernel> {
   if (given !== undefined && given.release !== release) throw new InputError(`the host runs ${printable(release)}, and --kernel is ${given.release}: name the one that it runs`)
   const kernel = given ?? (fromHost ? await kernelFromHost(context, host, release) : await kernelOfRelease(context, release))
   if (kernel) return kernel
+  if (buildOn === 'host') return kernelOfName(release)
   if (fromHost) throw new InputError(`${host.name} has no headers of the kernel ${printable(release)} that it runs: install them there`)
-  throw new InputError(`the archive has no kernel ${printable(release)}: take the host's own headers by --headers host, or name files of yours as --kernel VMLINUZ --modules DIR --headers DIR`)
+  throw new InputError(`the archive has no kernel ${printable(release)}: take the host's own headers by --headers host, build there by --build-on host, or name files of yours as --kernel VMLINUZ --modules DIR --headers DIR`)
 }
 
 /** Hosts that only answer are asked at once; all of them end before the first failure is thrown. */

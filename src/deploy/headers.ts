@@ -4,7 +4,7 @@ import {type Host, onHost, scriptOnHost} from '../host/ssh.js'
 import {type Kernel, lineOf} from '../kernel/kernel.js'
 import {artefact} from '../lib/cache.js'
 import {type Context} from '../lib/context.js'
-import {CouldNotRun} from '../lib/errors.js'
+import {CouldNotRun, InputError} from '../lib/errors.js'
 import {keyOf, sha256} from '../lib/hash.js'
 import {run} from '../lib/process.js'
 import {printable} from '../lib/text.js'
@@ -22,19 +22,12 @@ cd / && tar -chf - "\${build#/}" $(sed -n 's|^include /\\(usr/src/[A-Za-z0-9.+_-
 /** Packed, in bytes; Debian's are a tenth of this. */
 const LARGEST = 400 << 20
 
-/** A kernel of which there are the headers of a host, and no image to boot. */
-export type FetchedKernel = Kernel & {fetched: true}
-
-export function isFetched(kernel: Kernel): kernel is FetchedKernel {
-  return 'fetched' in kernel
-}
-
 /**
  * The kernel that a host runs, with the headers that are installed there.
  *
  * @returns undefined when the host has none
  */
-export async function kernelFromHost(context: Context, host: Host, release: string): Promise<FetchedKernel | undefined> {
+export async function kernelFromHost(context: Context, host: Host, release: string): Promise<Kernel | undefined> {
   const {exitCode, stdout} = await scriptOnHost(context, host, IDENTIFY, [], {allowedExits: [0, 3]})
   if (exitCode !== 0) return undefined
   const said = printable(stdout.toString('utf8'))
@@ -46,8 +39,14 @@ export async function kernelFromHost(context: Context, host: Host, release: stri
     const {directory} = await artefact(own, 'headers', key, inputs, async (into) => await fetchHeaders(own, host, build, into))
     return {build: join(directory, build), prefix: directory}
   }
-  const image = async () => await Promise.reject(new CouldNotRun(`of the kernel ${release} there are headers from ${host.name}, and no image`))
-  return {fetched: true, label: release, line: lineOf(release), release, key, origin: {headers: `of the host, sha256:${inputs.files}`}, image, headers}
+  return {...kernelOfName(release), key, origin: {headers: `of the host, sha256:${inputs.files}`}, headers}
+}
+
+/** A kernel that a host runs, and that nothing is here of but its name. */
+export function kernelOfName(release: string): Kernel {
+  if (!/^[\w.+~-]+$/.test(release)) throw new CouldNotRun(`'${printable(release)}' is no name of a kernel`)
+  const none = (what: string) => async () => await Promise.reject(new InputError(`of the kernel ${release} there is no ${what} here`))
+  return {imageless: true, label: release, line: lineOf(release), release, key: keyOf({release}), origin: {}, image: none('image'), headers: none('headers')}
 }
 
 async function fetchHeaders(context: Context, host: Host, build: string, into: string): Promise<void> {

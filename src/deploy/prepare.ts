@@ -9,8 +9,8 @@ import {CouldNotRun} from '../lib/errors.js'
 import {buildLivepatch, type LivepatchModule} from '../livepatch/build.js'
 import {type ModuleFacts, readModule} from '../livepatch/elf.js'
 import {signModule, type SigningKey} from '../livepatch/sign.js'
+import {buildOnHost} from './build.js'
 import {gatherFacts, type HostFacts} from './facts.js'
-import {isFetched} from './headers.js'
 import {judge, type Row, type Verified} from './preflight.js'
 
 /** A livepatch, built for a host's kernel, and whether it may be loaded there. */
@@ -25,6 +25,8 @@ export type Prepared = {
 export type PrepareInput = {
   one: Case
   livepatch: Livepatch
+  /** Whose make and compiler build it. */
+  buildOn: 'here' | 'host'
   /** The kernel of this release that a host runs. */
   kernelOf: (context: Context, host: Host, release: string) => Promise<Kernel>
   /** What the module is signed with, if it is. */
@@ -33,19 +35,22 @@ export type PrepareInput = {
   verify: (context: Context, livepatch: Livepatch, kernel: Kernel, module: LivepatchModule) => Promise<Verified | string>
 }
 
-/** Builds a livepatch for the kernel that a host runs, and judges the host. Nothing is changed there. */
-export async function prepareFor(context: Context, host: Host, {one, livepatch, kernelOf, sign, verify}: PrepareInput): Promise<Prepared> {
+/** Of the names that a host is asked about, in characters: what fits on a command line. */
+const MOST = 1 << 16
+
+/** Builds a livepatch for the kernel that a host runs, and judges the host. Nothing is changed there; what a build there takes is gone at its end. */
+export async function prepareFor(context: Context, host: Host, {one, livepatch, buildOn, kernelOf, sign, verify}: PrepareInput): Promise<Prepared> {
   context.progress(`${host.name}: asking which kernel it runs`)
   const release = (await onHost(context, host, ['uname', '-r'])).stdout.toString('utf8').trim()
   const kernel = await kernelOf(context, host, release)
-  const built = await buildLivepatch(context, livepatch, kernel)
+  const built = buildOn === 'host' ? await buildOnHost(context, host, livepatch, release) : await buildLivepatch(context, livepatch, kernel)
   const ready = sign === undefined ? built : await signModule(context, built, kernel, sign)
-  const module = await factsOf(ready)
+  const module = await factsOf(ready, livepatch)
   context.progress(`${host.name}: looking at it`)
   const facts = await gatherFacts(context, host, questionsOf(module))
   const verified = await verify(context, livepatch, kernel, built)
   const named = [...module.depends, ...facts.symbols.flatMap(({module: name}) => name ?? [])]
-  const image = isFetched(kernel) ? undefined : await kernel.image(context)
+  const image = kernel.imageless ? undefined : await kernel.image(context)
   const plan = {
     module,
     lines: livepatch.kernels ?? one.kernels,
@@ -58,9 +63,12 @@ export async function prepareFor(context: Context, host: Host, {one, livepatch, 
   return {kernel, livepatch, module: {...ready, facts: module}, facts, rows: judge(facts, plan)}
 }
 
-async function factsOf({path}: LivepatchModule): Promise<ModuleFacts> {
+async function factsOf({path}: LivepatchModule, {module}: Livepatch): Promise<ModuleFacts> {
   const facts = readModule(await readFile(path))
   if (!facts?.livepatch) throw new CouldNotRun(`${path} is no livepatch module for x86-64`)
+  // It may have been built by somebody else, and the name goes into paths.
+  if (facts.name !== module) throw new CouldNotRun(`${path} is the module ${facts.name}, and not ${module}`)
+  if (JSON.stringify(questionsOf(facts)).length > MOST) throw new CouldNotRun(`${path} names more functions and symbols than any livepatch does`)
   return facts
 }
 

@@ -16,6 +16,8 @@ export type Kernel = {
   image: (context: Context) => Promise<KernelImage>
   /** Where an out-of-tree module is built (the O= folder of a kernel build). */
   headers: (context: Context) => Promise<KernelHeaders>
+  /** That there is none to boot: of a kernel that only a host has. */
+  imageless?: true
 }
 
 export type KernelImage = {

@@ -80,13 +80,17 @@ export async function signModule(context: Context, module: LivepatchModule, kern
 
 /** The hash that the kernel's own modules are signed with: one that it can check. */
 async function hashOf(context: Context, kernel: Kernel): Promise<string> {
-  const {config} = await kernel.image(context)
+  const {config} = kernel.imageless ? {} : await kernel.image(context)
   const text = config === undefined ? '' : await readFile(config, 'utf8')
   return /^CONFIG_MODULE_SIG_HASH="([\w-]+)"$/m.exec(text)?.[1] ?? 'sha256'
 }
 
-/** kmodsign(1) takes the same words. */
+/** kmodsign(1) takes the same words; a module that was built elsewhere needs no headers here. */
 async function signer(context: Context, kernel: Kernel): Promise<string> {
-  const own = join((await kernel.headers(context)).build, 'scripts/sign-file')
-  return await access(own).then(() => own, () => 'kmodsign')
+  const headers = await kernel.headers(context).catch((error: unknown) => {
+    if (error instanceof InputError) return undefined
+    throw error
+  })
+  const own = headers && join(headers.build, 'scripts/sign-file')
+  return own !== undefined && (await access(own).then(() => true, () => false)) ? own : 'kmodsign'
 }

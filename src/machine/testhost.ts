@@ -33,6 +33,8 @@ export type TestHostOptions = {
   name?: string
   /** MiB. */
   memory?: number
+  /** Packages in its root besides those of vm/host/packages. */
+  packages?: readonly string[]
   /** Modules that are loaded besides those of vm/modules. */
   modules?: readonly string[]
   /** Words for the kernel's command line besides those that it gets always. */
@@ -87,8 +89,8 @@ async function makeKeys(context: Context, folder: string, name: string): Promise
   }
 }
 
-async function bootFiles(context: Context, {kernel, modules = [], keys = ''}: TestHostOptions, folder: string): Promise<{vmlinuz: string; initramfs: string}> {
-  const root = await rootOf(context, await readListFile(projectPath('vm/host/packages')))
+async function bootFiles(context: Context, {kernel, packages = [], modules = [], keys = ''}: TestHostOptions, folder: string): Promise<{vmlinuz: string; initramfs: string}> {
+  const root = await rootOf(context, [...(await readListFile(projectPath('vm/host/packages'))), ...packages])
   const image = await kernel.image(context)
   const tree = join(folder, 'tree')
   for (const part of ['patchbench', 'root/.ssh', 'boot']) await mkdir(join(tree, part), {recursive: true})

@@ -6,6 +6,7 @@ import {buildLivepatchCommand} from '../../src/commands/build.js'
 import {checkCommand, type CheckOptions} from '../../src/commands/check.js'
 import {chosenBuilds, chosenKernels, chosenTargets} from '../../src/commands/kernels.js'
 import {checkFixes, checkRefresh, refuseIdle} from '../../src/commands/options.js'
+import {type PreflightOptions, preflightCommand} from '../../src/commands/livepatch.js'
 import {collectCommand, type CollectCommandOptions} from '../../src/commands/router.js'
 import {sendCommand, type SendOptions} from '../../src/commands/send.js'
 import {shellCommand, type ShellOptions} from '../../src/commands/shell.js'
@@ -20,6 +21,7 @@ const RULES = {...ONE, tree: 'ruleset'} as Case
 const CASES = join(projectPath('test/fixtures'), 'cases')
 
 const context = contextIn('/nowhere')
+const ON_HOST: PreflightOptions = {host: ['none'], accel: 'auto', buildOn: 'host'}
 
 describe('an option that cannot act is refused', () => {
   it.each<[string, unknown]>([
@@ -53,6 +55,8 @@ describe('an option that cannot act is refused', () => {
     ['--modules of a build', async () => await chosenBuilds(context, ONE, {modules: '/x'}), /^--modules is about an image at hand, and this kernel is built/],
     ['--idle without a build', async () => await chosenTargets(context, [ONE], {idle: true}), /^--idle is about building kernels, and none is built/],
     ['--idle of a livepatch', async () => await buildLivepatchCommand(context, 'ipmr-loopback', {idle: true}), /^--idle is about building a kernel, and none is built/],
+    ['--headers of a build on the host', async () => await preflightCommand(context, 'vrf-lookup', {...ON_HOST, headers: 'host'}), /^--headers is about building here, and --build-on host takes the headers that are there: leave one of them out$/],
+    ['--headers of an image, for a build on the host', async () => await preflightCommand(context, 'vrf-lookup', {...ON_HOST, kernel: '/x', modules: '/x', headers: '/x'}), /^--headers is about building here/],
     ['--interface without a capture', async () => await collectCommand(context, {host: 'none', capture: 0, interface: ['eth0']} as CollectCommandOptions), /^--interface is about capturing packets/],
   ])('%s', async (_, act, sentence) => expect(await complaint(act())).toMatch(sentence))
 

@@ -1,10 +1,11 @@
 import {execa} from 'execa'
 import {existsSync} from 'node:fs'
-import {writeFile} from 'node:fs/promises'
+import {readFile, writeFile} from 'node:fs/promises'
 import {join} from 'node:path'
-import {expect, it as always} from 'vitest'
-import {signingKey} from '../../src/livepatch/sign.js'
-import {scratch} from '../support/scratch.js'
+import {expect, it as always, vi} from 'vitest'
+import {kernelOfName} from '../../src/deploy/headers.js'
+import {signingKey, signModule} from '../../src/livepatch/sign.js'
+import {contextIn, scratch} from '../support/scratch.js'
 
 /** The certificates are made by openssl(1), which patchbench itself does not need. */
 const it = always.runIf(existsSync('/usr/bin/openssl'))
@@ -28,6 +29,17 @@ it('a key is called as the kernel calls it, by its identifier, else by its seria
 it('a PKCS#11 URI is passed on as it is', async () => {
   const {cert} = await certificate()
   expect(await signingKey(`pkcs11:token=a,b;object=c,${cert}`)).toMatchObject({key: 'pkcs11:token=a,b;object=c'})
+})
+
+it('a module for a kernel that nothing is here of is signed by kmodsign', async () => {
+  const {folder, key, cert} = await certificate()
+  await writeFile(join(folder, 'kmodsign'), '#!/bin/sh\necho "$1 $2 $3" >>"$4"\n', {mode: 0o755})
+  await writeFile(join(folder, 'one.ko'), 'a module, ')
+  vi.stubEnv('PATH', `${folder}:${process.env.PATH}`)
+  const module = {path: join(folder, 'one.ko'), sha256: ''}
+  const signed = await signModule(contextIn(folder), module, kernelOfName('6.12-lab'), await signingKey(`${key},${cert}`))
+  vi.unstubAllEnvs()
+  expect(await readFile(signed.path, 'utf8')).toBe(`a module, sha256 ${key} ${cert}\n`)
 })
 
 it('what is no key is refused', async () => {
