@@ -1,5 +1,5 @@
 import {execa} from 'execa'
-import {copyFile, mkdtemp, readFile, rm, writeFile} from 'node:fs/promises'
+import {appendFile, copyFile, mkdtemp, readFile, rm, writeFile} from 'node:fs/promises'
 import {tmpdir} from 'node:os'
 import {dirname, join} from 'node:path'
 import {afterAll, beforeAll, describe, expect, it} from 'vitest'
@@ -13,7 +13,7 @@ import {buildLivepatch} from '../../src/livepatch/build.js'
 import {type TestHost} from '../../src/machine/testhost.js'
 import {sourceTree} from '../../src/tree/source.js'
 import {context, LONG} from '../support/machine.js'
-import {BIN, caseWithLivepatch, eventually} from '../support/patchbench.js'
+import {BIN, caseWithLivepatch, copyOfCase, eventually} from '../support/patchbench.js'
 import {scratch} from '../support/scratch.js'
 import {bootTestHost} from '../support/testhost.js'
 
@@ -30,8 +30,9 @@ const connected = async <T>(work: (host: Host) => Promise<T>, on = machine): Pro
 /** Runs a verb of livepatch as a user would; on the machine where no other hosts are named. */
 async function livepatch(verb: string, args: readonly string[], {hosts = [machine.name], config = machine.config}: {hosts?: readonly string[]; config?: string} = {}) {
   const words = [BIN, 'livepatch', verb, ...args, '--host', hosts.join(','), '--ssh-config', config]
-  const {exitCode, stdout, stderr} = await execa('node', words, {reject: false, stdin: 'ignore', env: {XDG_STATE_HOME: await scratch()}})
-  return {exit: exitCode, stdout, stderr, json: () => JSON.parse(stdout) as {hosts: Record<string, unknown>[]}}
+  const state = await scratch()
+  const {exitCode, stdout, stderr} = await execa('node', words, {reject: false, stdin: 'ignore', env: {XDG_STATE_HOME: state}})
+  return {exit: exitCode, stdout, stderr, state, json: () => JSON.parse(stdout) as {hosts: Record<string, unknown>[]}}
 }
 
 const out = async (host: Host, script: string) => (await onHost(context, host, ['sh', '-c', script], {allowedExits: 'any'})).stdout.toString('utf8')
@@ -178,6 +179,49 @@ describe.runIf(LONG)('what goes wrong', () => {
     expect(stdout).toMatch(/functions +failed +no_such_function is not in the running kernel/)
     expect(exit).toBe(1)
     await nothingLeft()
+  })
+})
+
+describe.runIf(LONG)('a host that has what it takes to build modules', () => {
+  let builder: TestHost
+
+  beforeAll(async () => {
+    const kernel = await packagedKernel(context, '6.12')
+    builder = await bootTestHost({kernel, name: 'builder', memory: 2560, packages: ['gcc', 'make', `linux-headers-${kernel.release}`]})
+  }, 900_000)
+  afterAll(async () => await builder.stop())
+
+  it('builds the livepatch, which is verified here and loaded there', PATIENT, async () => {
+    const on = {hosts: [builder.name], config: builder.config}
+    // One that nobody has built nor run before.
+    const cases = await copyOfCase('vrf-lookup')
+    await appendFile(join(cases, '../livepatch/vrf-lookup/livepatch-vrf-lookup.c'), `MODULE_INFO(test, "${builder.config}");\n`)
+    const there = ['vrf-lookup', '--cases', cases, '--build-on', 'host']
+    const load = await livepatch('load', [...there, '--verify', '--json'], on)
+    const [loaded] = load.json().hosts as {result: string; module: {sha256: string; path: string}; preflight: {check: string; status: string; reason: string}[]; verification: {check: string; status: string}[]}[]
+    expect([load.exit, load.stderr, loaded]).toMatchObject([0, expect.stringContaining('builder: building livepatch_vrf_lookup there') as string, {result: 'loaded'}])
+    expect(loaded!.preflight.filter(({status}) => status !== 'passed')).toEqual([])
+    expect(loaded!.verification.filter(({status}) => status !== 'passed')).toEqual([])
+    // What ran here is the host's build.
+    const [, run] = /^verified on debian 6\.12\.\d+ by run (\S+): fixed$/.exec(loaded!.preflight.find(({check}) => check === 'verified')!.reason)!
+    expect(await readFile(join(load.state, 'patchbench/runs', run!, 'results.json'), 'utf8')).toContain(loaded!.module.sha256)
+    expect(loaded!.preflight.find(({check}) => check === 'symbols')!.reason).toContain('Module.symvers')
+    // Built again it is the same build.
+    expect((await livepatch('load', [...there, '--force-unverified'], on)).stdout).toContain(`${MODULE} loaded already`)
+    expect((await livepatch('unload', ['vrf-lookup'], on)).stdout).toBe(`builder: ${MODULE} unloaded`)
+    expect(await connected(traces, builder)).toBe('')
+  })
+
+  it('gives a build up that nobody waits for', PATIENT, async () => {
+    await connected(async (host) => {
+      const words = [BIN, 'livepatch', 'preflight', 'vrf-lookup', '--build-on', 'host', '--force-unverified', '--host', builder.name, '--ssh-config', builder.config]
+      const child = execa('node', words, {reject: false, stdin: 'ignore', env: {XDG_STATE_HOME: await scratch()}})
+      const building = async () => await out(host, 'ps | grep "[m]ake -C /lib/modules"')
+      expect(await eventually(async () => (await building()) !== '', 300)).toBe(true)
+      child.kill('SIGINT')
+      expect((await child).exitCode).toBe(130)
+      expect(await eventually(async () => (await building()) + (await traces(host)) === '', 60)).toBe(true)
+    }, builder)
   })
 })
 
