@@ -24,8 +24,8 @@ lacking() {
 	for tool in make setsid; do command -v "$tool" >/dev/null || echo "$tool"; done
 	[ -f "$build/Makefile" ] || echo headers
 }
-# In a process group of its own, which ends as a whole. Without W=1, which is for authors and runs perl. A module's bytes must not depend on the folder's name: the same
-# sources make the same build ID.
+# In a process group of its own, which ends as a whole. Without W=1, which is for authors and runs perl. A module's bytes
+# must not depend on the folder's name: the same sources make the same build ID.
 compile() {
 	exec env LC_ALL=C "TMPDIR=$folder" KBUILD_BUILD_TIMESTAMP=1970-01-01 setsid sh -c '"$@"; echo $? >status' sh \
 		make -C "$build" "M=$folder" "KCFLAGS=-ffile-prefix-map=$folder=." CONFIG_DEBUG_INFO_BTF_MODULES= modules
