@@ -48,6 +48,10 @@ export type Remote = {
 }
 
 const DEADLINE = 60_000
+
+/** ssh's exit code where it failed itself. */
+const LOST = 255
+
 const LIMIT = 1 << 20
 
 /** What the user's configuration may ask for, and a connection for commands must not do. */
@@ -149,6 +153,8 @@ export async function onHost(context: Context, host: Host, words: readonly strin
   if (result.ended === 'too late') throw new CouldNotRun(`${what} was not done after ${deadline / 1000} s`, whatItSaid(result))
   if (result.ended === 'too long') throw new CouldNotRun(`${what} printed more than ${limit} bytes`)
   if (allowedExits === 'any' || allowedExits.includes(result.exitCode)) return result
+  // ssh(1): its own code, of which nothing that we run makes use.
+  if (result.exitCode === LOST) throw new CouldNotRun(`the connection to ${host.name} was lost`, lastLines(printable(result.stderr.trim()), 5))
   throw new CouldNotRun(`${what} failed with exit code ${result.exitCode}`, whatItSaid(result))
 }
 
@@ -206,10 +212,10 @@ export async function attempt(
     const [exitCode] = (await once(child, 'close')) as [number | null]
     if (signal.aborted) throw new Interrupted()
     const said = stderr().toString('utf8')
-    if (ended === undefined && exitCode === 255 && (CUT.test(said) || (await host.lost(LOSING)))) {
+    if (ended === undefined && exitCode === LOST && (CUT.test(said) || (await host.lost(LOSING)))) {
       throw new CouldNotRun(`the connection to ${host.name} was lost`, lastLines(printable(said), 5))
     }
-    return {stdout: stdout(), stderr: said, exitCode: exitCode ?? 255, ...(ended === undefined ? {} : {ended})}
+    return {stdout: stdout(), stderr: said, exitCode: exitCode ?? LOST, ...(ended === undefined ? {} : {ended})}
   } finally {
     clearTimeout(timer)
     signal.removeEventListener('abort', end)
