@@ -81,8 +81,7 @@ program
   .action(async (options: {cases?: string; json?: boolean}) => {
     const {casesCommand} = await import('./commands/cases.js')
     const {text, broken} = await casesCommand(options)
-    finish({text, exit: broken.length > 0 ? EXIT.input : EXIT.ok})
-    for (const complaint of broken) say(complaint, EXIT.input)
+    finish({text, exit: broken.length > 0 ? EXIT.input : EXIT.ok, complaints: broken})
   })
 
 withUcode(withMachineOptions(withKernelOptions(program.command('compare'))))
@@ -510,8 +509,9 @@ function say(text: string, exit: number): number {
   return exit
 }
 
-function finish({text, exit}: {text: string; exit: number}): void {
-  process.stdout.write(`${text}\n`)
+function finish({text, exit, complaints = []}: {text: string; exit: number; complaints?: readonly string[]}): void {
+  if (text !== '') process.stdout.write(`${text}\n`)
+  for (const complaint of complaints) say(complaint, exit)
   process.exitCode = exit
 }
 

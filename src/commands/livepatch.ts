@@ -13,7 +13,7 @@ import {type Host, type HostOptions, withHost} from '../host/ssh.js'
 import {type Kernel} from '../kernel/kernel.js'
 import {kernelOfRelease} from '../kernel/packaged.js'
 import {type Context} from '../lib/context.js'
-import {CouldNotRun, EXIT, InputError} from '../lib/errors.js'
+import {CouldNotRun, EXIT, InputError, Interrupted} from '../lib/errors.js'
 import {printable} from '../lib/text.js'
 import {type LivepatchModule} from '../livepatch/build.js'
 import {signingKey} from '../livepatch/sign.js'
@@ -38,7 +38,7 @@ export type PreflightOptions = HostsOptions & Pick<KernelOptions, 'kernel' | 'mo
 
 export type LoadOptions = PreflightOptions & {verify?: boolean; deadline: number; revertAfter?: number; forceTransition?: boolean; persist?: boolean}
 
-type Told = {text: string; exit: number}
+type Told = {text: string; exit: number; /** What went wrong, by host; for standard error. */ complaints: string[]}
 
 /** What came of one host: what is printed of it, and what its part of the JSON holds. */
 type PerHost = {host: string; exit: number; text: string; facts: object}
@@ -94,7 +94,7 @@ export async function keepCommand(context: Context, name: string, options: Hosts
     verb: 'keep',
     change: async (own, host, module) => await keepOnHost(own, host, module),
     says: {kept: 'stays', already: 'stays already'},
-    missed: {absent: 'is not loaded: it may have been taken back meanwhile'},
+    missed: {absent: 'is not loaded and enabled: it may have been taken back meanwhile'},
   })
 }
 
@@ -120,6 +120,8 @@ async function changeHosts(
     const {result, stalled, said} = await withHost(own, host, sshOf(options), async (connected) => await change(uninterrupted, connected, module))
     await writeJournal(host, {verb, case: name, livepatch: livepatch.name, module, result})
     if (result === 'busy') throw new CouldNotRun(`another patchbench is at work on ${host}: nothing was changed`)
+    if (result === 'no-room') throw new CouldNotRun(`${host}: /run/patchbench is full, or cannot be written: nothing was changed`)
+    if (result === 'still-persistent') throw new CouldNotRun(`${host}: ${module} is not loaded any more, but will be at the next boot:${said} cannot be removed`)
     const words = says[result] ?? missed[result]
     if (words === undefined) throw new CouldNotRun(`${host}: ${module} stays: ${said.split('\n')[0] || result}`, stalled && `stalled tasks:\n${stalled}`)
     return {host, exit: says[result] === undefined ? EXIT.missed : EXIT.ok, text: `${host}: ${module} ${words}`, facts: {module, result}}
@@ -208,17 +210,19 @@ async function sideBySide(context: Context, hosts: readonly string[], work: (con
 async function oneByOne(context: Context, hosts: readonly string[], work: (context: Context, host: string) => Promise<PerHost>): Promise<PerHost[]> {
   const results: PerHost[] = []
   for (const host of hosts) {
-    const stopped = results.some(({exit}) => exit !== EXIT.ok)
-    if (stopped) {
-      results.push({host, exit: EXIT.ok, text: `${host}: not begun, because of the host before`, facts: {result: 'not-begun'}})
+    if (context.signal.aborted) {
+      results.push({host, exit: EXIT.interrupted, text: `${host}: not begun`, facts: {result: 'not-begun'}})
+      continue
+    }
+    if (results.some(({exit}) => exit !== EXIT.ok)) {
+      results.push({host, exit: EXIT.couldNotRun, text: `${host}: not begun, because of the host before`, facts: {result: 'not-begun'}})
       continue
     }
     try {
       results.push(await work(context, host))
     } catch (error) {
       if (hosts.length === 1) throw error
-      context.signal.throwIfAborted()
-      results.push(notDone(host, error))
+      results.push(error instanceof Interrupted ? {host, exit: EXIT.interrupted, text: `${host}: interrupted, and as it was before`, facts: {result: 'interrupted'}} : notDone(host, error))
     }
   }
   return results
@@ -233,8 +237,10 @@ function notDone(host: string, error: unknown): PerHost {
 
 function told(results: readonly PerHost[], about: object, {json}: HostsOptions): Told {
   const exit = results.find((one) => one.exit !== EXIT.ok)?.exit ?? EXIT.ok
-  if (json) return {text: JSON.stringify({schema: 1, ...about, hosts: results.map(({host, exit: own, facts}) => ({host, exit: own, ...facts}))}, null, 2), exit}
-  return {text: results.map(({text}) => printable(text)).join('\n\n'), exit}
+  const failed = (one: PerHost) => 'error' in one.facts
+  const complaints = results.filter(failed).map(({text}) => text)
+  if (json) return {text: JSON.stringify({schema: 1, ...about, hosts: results.map(({host, exit: own, facts}) => ({host, exit: own, ...facts}))}, null, 2), exit, complaints}
+  return {text: results.filter((one) => !failed(one)).map(({text}) => printable(text)).join('\n\n'), exit, complaints}
 }
 
 function exitOf({result}: Loaded): number {
@@ -264,18 +270,19 @@ function loadedText(host: string, {preflight, module, result, reasons, outcome, 
   return [...rows, ...checks, `${host}: ${module.name} ${words[result]}${persistent ? ', and at every boot of this kernel' : ''}`, ...reasons].join('\n')
 }
 
-function statusText(host: string, {release, busy, livepatches, pending, journal}: HostState, module: string | undefined): string {
+function statusText(host: string, {release, busy, livepatches, pending, atBoot, journal}: HostState, module: string | undefined): string {
   const rows = livepatches.map(({name, enabled, transition, functions, due, persistent}) => [
     name,
     transition ? 'in transition' : enabled ? 'enabled' : 'disabled',
     functions.map(({object, name: target, patched}) => `${object}:${target}${patched ? '' : ' (not yet)'}`).join(' '),
-    [due && `taken back in ${due.seconds} s by ${due.by}`, persistent && 'loaded at boot'].filter(Boolean).join(', '),
+    [due && (due.alive ? `taken back in ${due.seconds} s by ${due.by}` : `on trial, and its switch (${due.by}) was killed: nothing takes it back`), persistent && 'loaded at boot'].filter(Boolean).join(', '),
   ])
   const none = module === undefined ? 'no livepatch is loaded' : `${module} is not loaded`
   return [
     `${host}: ${release}${busy ? ', a patchbench is at work there' : ''}`,
     rows.length > 0 ? plainTable(['livepatch', 'state', 'functions', ''], rows) : none,
-    ...pending.map((name) => `${name}: its switch is set, and it is not there`),
+    ...pending.map((name) => `${name}: is not there, but the switch of its load is still set`),
+    ...atBoot.map((name) => `${name}: is not there, but is loaded at every boot`),
     ...(journal.length > 0 ? ['', ...journal.slice(-5)] : []),
   ].join('\n')
 }

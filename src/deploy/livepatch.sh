@@ -59,14 +59,20 @@ try_lock() {
 	ln -s $$ "$lock" 2>/dev/null && return
 	holder=$(readlink "$lock")
 	[ -z "$holder" ] || [ ! -d "/proc/$holder" ] || return 1
-	# Of a process that was killed. One of those who see that renames it.
-	mv "$lock" "$lock.$$" 2>/dev/null && rm -f "$lock.$$"
+	# Of a process that was killed. One of those who see that renames it; who was late gives back what is a new one's.
+	mv "$lock" "$lock.$$" 2>/dev/null && {
+		[ "$(readlink "$lock.$$")" = "$holder" ] || {
+			mv "$lock.$$" "$lock"
+			return 1
+		}
+		rm -f "$lock.$$"
+	}
 	ln -s $$ "$lock" 2>/dev/null
 }
 take_lock() {
-	mkdir -p "$base"
+	mkdir -p "$base" 2>/dev/null
 	within "$1" try_lock && return
-	result busy
+	if [ -L "$lock" ]; then result busy; else result no-room; fi
 	finish
 }
 finish() {
@@ -132,8 +138,7 @@ take_out() {
 arm() {
 	module=$1 id=$2 after=$3
 	state=$base/$module
-	echo $(($(uptime_seconds) + after)) >"$state/due"
-	echo "$id" >"$state/armed"
+	echo $(($(uptime_seconds) + after)) >"$state/due" && echo "$id" >"$state/armed" || return 1
 	if [ -d /run/systemd/system ] && systemd-run --quiet --collect --unit="patchbench-$module-$id" --on-active="${after}s" --timer-property=AccuracySec=1s sh "$state/livepatch.sh" due "$module" "$id" 2>/dev/null; then
 		echo "systemd patchbench-$module-$id.timer" >"$state/switch"
 	elif command -v at >/dev/null && pidof atd >/dev/null && echo "sh $state/livepatch.sh wait $module $id" | at now + $((after / 60)) minutes 2>"$state/at"; then
@@ -147,7 +152,19 @@ arm() {
 		fi
 		echo "shell $!" >"$state/switch"
 	fi
+	# A full /run leaves files without a word in them.
+	[ -s "$state/armed" ] && [ -s "$state/due" ] && [ -s "$state/switch" ] || return 1
 	section switch cat "$state/switch"
+}
+# Whether the switch of $1 is there to fire.
+is_alive() {
+	read -r kind handle <"$base/$1/switch" || return 1
+	case $kind in
+	systemd) systemctl is-active "$handle" ;;
+	at) atq | grep "^$handle[[:space:]]" ;;
+	shell) kill -0 "$handle" ;;
+	*) false ;;
+	esac >/dev/null 2>&1
 }
 disarm() {
 	state=$base/$1
@@ -185,11 +202,11 @@ load() {
 	disarm "$module"
 	state=$base/$module
 	rm -rf "$state"
-	mkdir -p "$state" && echo "$folder" >"$state/folder" && cp "$folder/livepatch.sh" "$state/livepatch.sh" || {
+	mkdir -p "$state" && echo "$folder" >"$state/folder" && cp "$folder/livepatch.sh" "$state/livepatch.sh" && arm "$module" "$id" "$after" || {
+		rm -rf "${state:?}"
 		result no-room
 		finish
 	}
-	arm "$module" "$id" "$after"
 	echo "patchbench: loading $module $id" >/dev/kmsg
 	value /proc/sys/kernel/tainted >"$state/tainted"
 	echo "$id" >"$state/id"
@@ -240,17 +257,18 @@ unload() {
 	take_lock 5
 	folder=$(value "$base/$module/folder")
 	forget_persisted "$module"
+	[ -z "$left" ] || section said echo "$left"
 	was=gone
 	[ ! -d "/sys/module/$module" ] || was=there
 	if [ $was = gone ]; then
 		disarm "$module"
 		rm -rf "$base/${module:?}"
-		result absent
+		if [ -z "$left" ]; then result absent; else result still-persistent; fi
 	elif take_out "$module" "$seconds"; then
 		disarm "$module"
 		rm -rf "$base/${module:?}"
 		note "unload $module"
-		result unloaded
+		if [ -z "$left" ]; then result unloaded; else result still-persistent; fi
 	else
 		section stalled stalled 0
 		section said rmmod "$module"
@@ -262,13 +280,13 @@ unload() {
 
 keep() {
 	take_lock 5
-	if disarm "$1" "$2"; then
+	if ! is_on "$1"; then
+		result absent
+	elif disarm "$1" "$2"; then
 		note "keep $1"
 		result kept
-	elif is_on "$1"; then
-		result already
 	else
-		result absent
+		result already
 	fi
 	finish
 }
@@ -277,7 +295,8 @@ due() {
 	module=$1 id=$2
 	state=$base/$module
 	[ "$(value "$state/armed")" = "$id" ] && mv "$state/armed" "$state/firing" 2>/dev/null || exit 0
-	take_lock 600
+	# It comes once: whoever is at work has an end.
+	until try_lock; do sleep 5; done
 	# Of a load that was killed.
 	folder=$(value "$state/folder")
 	note "nobody kept $module $id: taking it back"
@@ -297,13 +316,20 @@ due() {
 persisted_files() {
 	echo "/etc/modules-load.d/patchbench-$1.conf /etc/modprobe.d/patchbench-$1.conf /lib/modules/$release/updates/patchbench/$1.ko"
 }
+# Fails where there was nothing; what could not be removed is in $left then.
 forget_persisted() {
-	there=
+	there= left=
 	for file in $(persisted_files "$1") /lib/modules/*/updates/patchbench/"$1".ko; do
-		[ ! -e "$file" ] || there=1
-		rm -f "$file"
+		[ -e "$file" ] || continue
+		there=1
+		rm -f "$file" 2>/dev/null
+		[ ! -e "$file" ] || left="$left $file"
 	done
 	[ -n "$there" ] || return 1
+	if [ -n "$left" ]; then
+		note "persist $1: stays in$left"
+		return
+	fi
 	rmdir /lib/modules/*/updates/patchbench /lib/modules/*/updates 2>/dev/null
 	depmod -a
 	note "persist $1: undone"
@@ -331,7 +357,7 @@ persist() {
 describe() {
 	name=$1
 	echo "patch $name $(value "$patches/$name/enabled") $(value "$patches/$name/transition") $(build_id "$name")"
-	[ ! -e "$base/$name/armed" ] || echo "due $name $(($(value "$base/$name/due") - $(uptime_seconds))) $(value "$base/$name/switch")"
+	[ ! -e "$base/$name/armed" ] || echo "due $name $(($(value "$base/$name/due") - $(uptime_seconds))) $(if is_alive "$name"; then echo alive; else echo dead; fi) $(value "$base/$name/switch")"
 	[ ! -e "/etc/modules-load.d/patchbench-$name.conf" ] || echo "persistent $name"
 	for function in "$patches/$name"/*/*,*/; do
 		[ -d "$function" ] || continue
@@ -356,6 +382,10 @@ status() {
 		state=${state%/}
 		[ ! -e "$state/id" ] || [ -d "$patches/${state##*/}" ] || echo "pending ${state##*/}"
 	done
+	for file in /etc/modules-load.d/patchbench-*.conf; do
+		name=${file##*/patchbench-}
+		[ ! -e "$file" ] || [ -d "$patches/${name%.conf}" ] || echo "at-boot ${name%.conf}"
+	done
 	return 0
 }
 look() {
@@ -372,7 +402,14 @@ case $verb in
 load | unload | keep | due | persist | look) "$verb" "$@" ;;
 forget)
 	take_lock 5
-	if forget_persisted "$1"; then result forgotten; else result absent; fi
+	if ! forget_persisted "$1"; then
+		result absent
+	elif [ -z "$left" ]; then
+		result forgotten
+	else
+		section said echo "$left"
+		result still-persistent
+	fi
 	finish
 	;;
 status)

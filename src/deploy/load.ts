@@ -80,7 +80,7 @@ async function afterLoad(context: Context, host: Host, input: LoadInput, prepare
   const nothing = {verification: [], revertAfter: null, persistent: false}
   const {said, stalled, result} = outcome
   if (result === 'busy') throw new CouldNotRun(`another patchbench is at work on ${host.name}: nothing was changed`)
-  if (result === 'no-room') throw new CouldNotRun(`${host.name}: there is no room in /run/patchbench: nothing was changed`)
+  if (result === 'no-room') throw new CouldNotRun(`${host.name}: /run/patchbench is full, or cannot be written: nothing was changed`)
   if (result === 'other') {
     throw new CouldNotRun(`${host.name} has a ${prepared.module.facts.name} of another build, with other parameters, or in transition: unload that first, by 'patchbench livepatch unload'`)
   }
@@ -96,13 +96,17 @@ async function afterLoad(context: Context, host: Host, input: LoadInput, prepare
 
 /** What was on before stays on; one that nobody had kept is kept when it was found to be right. */
 async function confirmAgain(context: Context, host: Host, input: LoadInput, prepared: Prepared): Promise<After> {
-  const {check, ssh} = input
+  const {check, ssh, revertAfter} = input
+  const {name} = prepared.module.facts
   const verification = check ? await looksRight(context, host, ssh, prepared) : []
   const failed = verification.filter(({status}) => status === 'failed')
   if (failed.length > 0) return {result: 'unsound', reasons: failed.map(({check: what, reason}) => `${what}: ${reason}`), verification, revertAfter: null, persistent: false}
-  if (check) await keepOnHost(context, host, prepared.module.facts.name)
-  const due = check ? undefined : (await statusOfHost(context, host)).livepatches.find(({name}) => name === prepared.module.facts.name)?.due
-  return {result: 'already', reasons: [], verification, revertAfter: due?.seconds ?? null, persistent: await persist(context, host, input, prepared)}
+  if (check) await keepOnHost(context, host, name)
+  const due = check ? undefined : (await statusOfHost(context, host)).livepatches.find((one) => one.name === name)?.due
+  if (due && !due.alive) throw new CouldNotRun(`${host.name}: ${name} is loaded already, on a trial that nothing ends any more (its switch, ${due.by}, was killed): 'patchbench livepatch keep' or 'unload' it`)
+  if (!check && !due && revertAfter !== undefined) throw new CouldNotRun(`${host.name}: ${name} is loaded already and stays, and a trial begins with the load: unload it first, or leave --revert-after out`)
+  const reasons = due && revertAfter !== undefined ? ['--revert-after does not change a trial that goes on'] : []
+  return {result: 'already', reasons, verification, revertAfter: due?.seconds ?? null, persistent: await persist(context, host, input, prepared)}
 }
 
 /** Looks at what was loaded, and calls the switch off or takes the livepatch back. */
@@ -118,8 +122,11 @@ async function confirm(context: Context, host: Host, input: LoadInput, prepared:
       const due = `${error.message}; the livepatch is to go (${why.join('; ') || 'interrupted'}), and the host takes it back by itself within ${revertAfter ?? GUARD} s`
       throw new CouldNotRun(due, error.detail)
     })
-    context.signal.throwIfAborted()
     const stays = result === 'unloaded' ? [] : [`it could not be taken back (${result})${stalled && `; stalled tasks:\n${stalled}`}`]
+    if (stays.length === 0) {
+      context.progress(`${host.name}: ${facts.name} is taken back`)
+      context.signal.throwIfAborted()
+    }
     return {result: stays.length > 0 ? 'stuck' : 'taken-back', reasons: [...reasons, ...why, ...stays], verification, revertAfter: null, persistent: false}
   }
   if (context.signal.aborted) return await takeBack([], [])
@@ -150,7 +157,9 @@ async function persist(context: Context, host: Host, {persist: wanted, one}: Loa
   if (wanted === undefined) return false
   const journal = async (verb: 'persist' | 'forget', result: string) => await writeJournal(host.name, {verb, case: one.name, livepatch: livepatch.name, module: module.facts.name, result})
   if (!wanted) {
-    await journal('forget', (await forgetOnHost(context, host, module.facts.name)).result)
+    const {result: gone, said} = await forgetOnHost(context, host, module.facts.name)
+    await journal('forget', gone)
+    if (gone === 'still-persistent') throw new CouldNotRun(`${host.name}: it is loaded, and at every boot as before:${said} cannot be removed`)
     return false
   }
   const {result} = await persistOnHost(context, host, {path: module.path, module: module.facts.name, parameters: livepatch.parameters})

@@ -78,7 +78,7 @@ const unknown = (reason: string, todo = ''): Omit<Row, 'check'> => ({status: 'no
 
 export function access({uid, missing}: HostFacts): Omit<Row, 'check'> {
   if (uid !== 0) return failed(`the user there is ${uid === undefined ? 'not known' : `number ${uid}`}, not root`, 'name a user who is root, like --host root@lab1')
-  if (missing.length > 0) return failed(`${missing.join(', ')} not there`, 'install coreutils and kmod, or busybox with these')
+  if (missing.length > 0) return failed(`${missing.join(', ')} not there`, 'install coreutils, kmod and util-linux, or busybox with these')
   return passed('root, with all programs that are needed')
 }
 

@@ -59,6 +59,7 @@ export type Result =
   | 'not-persisted'
   | 'no-modules-load'
   | 'forgotten'
+  | 'still-persistent'
 
 /** What goes on besides the transition, in ms: above all the way back, which has two minutes there. */
 const ASIDE = 240_000
@@ -80,7 +81,7 @@ export async function loadOnHost(context: Context, host: Host, load: Load): Prom
   const limits = {deadline: 4000 * deadline + ASIDE, limit: 4 << 20}
   const {stdout} = await runWithModule(uninterrupted(context), host, {path, module}, ['load', ...words], limits).catch((error: unknown) => {
     if (!(error instanceof CouldNotRun) || error instanceof NotTaken) throw error
-    const alone = `if all had arrived there, the host goes on by itself, and takes the livepatch back ${revertAfter} s after the load unless 'patchbench livepatch keep' calls that off`
+    const alone = `if all had arrived there, the host goes on by itself, and takes back what it loads ${revertAfter} s later unless 'patchbench livepatch keep' calls that off`
     throw new CouldNotRun(`${error.message}; ${alone}`, error.detail)
   })
   return {...outcomeOf(stdout, host), id}
@@ -126,8 +127,8 @@ export type PatchState = {
   enabled: boolean
   transition: boolean
   buildId: string
-  /** In how many s the host takes it back, and how; undefined where it does not. */
-  due: {seconds: number; by: string} | undefined
+  /** In how many s the host takes it back, and how; undefined where it does not. Where that is not alive, somebody killed it. */
+  due: {seconds: number; by: string; alive: boolean} | undefined
   /** Whether it is loaded at every boot. */
   persistent: boolean
   functions: {object: string; patched: boolean; name: string}[]
@@ -142,6 +143,8 @@ export type HostState = {
   livepatches: PatchState[]
   /** Livepatches that a switch is left for, and that are not there. */
   pending: string[]
+  /** Livepatches that are loaded at boot, and that are not there. */
+  atBoot: string[]
   /** The last lines of the journal there. */
   journal: string[]
 }
@@ -182,7 +185,7 @@ function logIn(sections: ReadonlyMap<string, readonly string[]>): string | undef
 }
 
 function stateOf(sections: ReadonlyMap<string, readonly string[]>): HostState {
-  const state: HostState = {release: '', tainted: 0, busy: false, livepatches: [], pending: [], journal: [...(sections.get('journal') ?? [])]}
+  const state: HostState = {release: '', tainted: 0, busy: false, livepatches: [], pending: [], atBoot: [], journal: [...(sections.get('journal') ?? [])]}
   for (const line of sections.get('status') ?? []) {
     const [kind = '', name = '', ...rest] = line.split(' ')
     const patch = state.livepatches.find((one) => one.name === name)
@@ -190,11 +193,12 @@ function stateOf(sections: ReadonlyMap<string, readonly string[]>): HostState {
     if (kind === 'tainted') state.tainted = Number(name)
     if (kind === 'busy') state.busy = true
     if (kind === 'pending') state.pending.push(name)
+    if (kind === 'at-boot') state.atBoot.push(name)
     if (kind === 'patch') {
       const [enabled, transition, buildId = ''] = rest
       state.livepatches.push({name, enabled: enabled === '1', transition: transition === '1', buildId, due: undefined, persistent: false, functions: [], parameters: {}})
     }
-    if (patch && kind === 'due') patch.due = {seconds: Number(rest[0]), by: rest[1] ?? ''}
+    if (patch && kind === 'due') patch.due = {seconds: Number(rest[0]), alive: rest[1] === 'alive', by: rest[2] ?? ''}
     if (patch && kind === 'persistent') patch.persistent = true
     if (patch && kind === 'function') patch.functions.push({object: rest[0] ?? '', patched: rest[1] === '1', name: (rest[2] ?? '').replace(/,\d+$/, '')})
     if (patch && kind === 'parameter') {

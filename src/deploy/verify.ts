@@ -65,7 +65,8 @@ function taintCheck(before: number | undefined, now: number): Check {
 }
 
 async function runProbe(context: Context, host: Host, probe: string): Promise<Check> {
-  const input = wholeScript(await readFile(probe, 'utf8'))
+  // One that nobody hears any more has to end as it always does: it may have something to clear away.
+  const input = wholeScript(`trap '' HUP INT TERM PIPE\n${await readFile(probe, 'utf8')}`)
   const {exitCode, ended, stdout, stderr} = await attempt(context, host, ['sh', '-s'], {input, deadline: PATIENCE, limit: 1 << 16})
   const said = lastLines(printable(stdout.toString('utf8') + stderr).trim(), 3).replaceAll('\n', '; ')
   if (ended !== undefined) return {check: 'probe', status: 'failed', reason: ended === 'too late' ? `not done after ${PATIENCE / 1000} s` : 'it printed too much'}

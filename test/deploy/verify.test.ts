@@ -9,7 +9,7 @@ const PATCH: HostState['livepatches'][number] = {
 
 /** The checks that did not pass, for a host with this livepatch. */
 function complaints(change: Partial<typeof PATCH>): string[] {
-  const state = {release: '6.12', tainted: 0, busy: false, livepatches: [{...PATCH, ...change}], pending: [], journal: []}
+  const state = {release: '6.12', tainted: 0, busy: false, livepatches: [{...PATCH, ...change}], pending: [], atBoot: [], journal: []}
   return checksOf(state, {module: 'livepatch_one', buildId: 'abcd'}).filter(({status}) => status !== 'passed').map(({check, status, reason}) => `${check} ${status}: ${reason}`)
 }
 

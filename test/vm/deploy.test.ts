@@ -97,7 +97,7 @@ describe.runIf(LONG)('what goes wrong', () => {
       const {child} = await stalling(host, '--deadline', '10s')
       // Every session but this one; the listener is a child of init.
       await out(host, 'for pid in $(pidof dropbear); do [ $pid = $PPID ] || grep -q "^PPid:.1$" /proc/$pid/status || kill -9 $pid; done')
-      expect(await child).toMatchObject({exit: 69, stderr: expect.stringMatching(/the connection to testhost was lost; if all had arrived there, the host goes on by itself, and takes the livepatch back 600 s after/) as string})
+      expect(await child).toMatchObject({exit: 69, stderr: expect.stringMatching(/the connection to testhost was lost; if all had arrived there, the host goes on by itself, and takes back what it loads 600 s later/) as string})
       expect(await eventually(async () => (await traces(host)) === '', 120)).toBe(true)
     })
   })
@@ -136,6 +136,57 @@ describe.runIf(LONG)('what goes wrong', () => {
       expect(await eventually(async () => (await traces(host)) === '', 120)).toBe(true)
     })
     expect(await livepatch('keep', ['vrf-lookup'])).toMatchObject({exit: 1, stdout: expect.stringContaining('is not loaded') as string})
+  })
+
+  it('a host whose /run has no room for a switch gets no livepatch', PATIENT, async () => {
+    await connected(async (host) => {
+      // Empty files still fit into the last page: they are what a switch must not be made of.
+      for (const free of [0, 8, 20]) {
+        await out(host, `mount -o remount,size=64k /run; cat /dev/zero >/run/full 2>/dev/null; truncate -s -${free}k /run/full`)
+        const {exit, stderr} = await livepatch('load', ['vrf-lookup', '--force-unverified', '--revert-after', '90s'])
+        expect([exit, stderr]).toEqual([69, expect.stringContaining('testhost: /run/patchbench is full, or cannot be written: nothing was changed') as string])
+        expect(await traces(host)).toBe('')
+      }
+      await out(host, 'rm /run/full; mount -o remount,size=50%,ro /run')
+      for (const verb of ['load', 'unload']) {
+        expect((await livepatch(verb, ['vrf-lookup', ...(verb === 'load' ? ['--force-unverified'] : [])])).stderr).toContain('/run/patchbench is full, or cannot be written')
+      }
+      await out(host, 'mount -o remount,rw /run')
+    })
+  })
+
+  it('a switch that was killed is told, and so is a trial that cannot begin', PATIENT, async () => {
+    const trial = ['vrf-lookup', '--force-unverified', '--revert-after', '10m']
+    await connected(async (host) => {
+      expect((await livepatch('load', trial)).exit).toBe(0)
+      expect(await livepatch('load', trial)).toMatchObject({exit: 0, stdout: expect.stringContaining('--revert-after does not change a trial that goes on') as string})
+      await out(host, 'kill -9 $(cut -d " " -f 2 /run/patchbench/livepatch_vrf_lookup/switch)')
+      expect((await livepatch('status', [])).stdout).toContain('on trial, and its switch (shell) was killed: nothing takes it back')
+      expect(await livepatch('load', trial)).toMatchObject({exit: 69, stderr: expect.stringContaining('on a trial that nothing ends any more') as string})
+      expect((await livepatch('keep', ['vrf-lookup'])).exit).toBe(0)
+      expect(await livepatch('load', trial)).toMatchObject({exit: 69, stderr: expect.stringContaining('is loaded already and stays, and a trial begins with the load') as string})
+      // Disabled by hand, nothing of it stays to be kept.
+      await out(host, `echo 0 >/sys/kernel/livepatch/${MODULE}/enabled`)
+      expect(await livepatch('keep', ['vrf-lookup'])).toMatchObject({exit: 1, stdout: expect.stringContaining('is not loaded and enabled') as string})
+      expect((await livepatch('unload', ['vrf-lookup'])).exit).toBe(0)
+      expect(await traces(host)).toBe('')
+    })
+  })
+
+  it('a probe that nobody hears any more clears away what it made', PATIENT, async () => {
+    const cases = await copyOfCase('vrf-lookup')
+    const probe = join(cases, 'vrf-lookup/probe.sh')
+    await writeFile(probe, 'trap "rm -f /tmp/of-the-probe" EXIT\ntouch /tmp/of-the-probe\nfor try in 1 2 3 4 5 6 7 8; do echo $try; sleep 1; done\n')
+    await connected(async (host) => {
+      const words = [BIN, 'livepatch', 'load', 'vrf-lookup', '--cases', cases, '--verify', '--force-unverified', '--host', machine.name, '--ssh-config', machine.config]
+      const child = execa('node', words, {reject: false, stdin: 'ignore', env: {XDG_STATE_HOME: await scratch()}})
+      expect(await eventually(async () => (await out(host, 'ls /tmp/of-the-probe 2>/dev/null')) !== '', 120)).toBe(true)
+      child.kill('SIGINT')
+      const {exitCode, stderr} = await child
+      expect([exitCode, stderr]).toEqual([130, expect.stringContaining(`${MODULE} is taken back`) as string])
+      expect(await eventually(async () => (await out(host, 'ls /tmp/of-the-probe 2>/dev/null')) === '', 60)).toBe(true)
+      expect(await traces(host)).toBe('')
+    })
   })
 
   it('a probe that fails takes it back', PATIENT, async () => {
@@ -306,6 +357,37 @@ describe.runIf(LONG)('hosts that want signatures, and several of them', () => {
     expect((await livepatch('load', [...args, '--persist'], second)).exit).toBe(0)
     expect((await livepatch('unload', ['vrf-lookup'], second)).exit).toBe(0)
     expect([await files(), await everywhere()]).toEqual(['', {testhost: '', second: '', signed: '', locked: ''}])
+  })
+
+  it('say what they will load at boot although it was unloaded', PATIENT, async () => {
+    const second = {...all, hosts: ['second']}
+    await connected(async (host) => {
+      await out(host, 'mkdir -p /etc/modules-load.d')
+      expect((await livepatch('load', ['vrf-lookup', '--force-unverified', '--persist'], second)).exit).toBe(0)
+      await out(host, 'mount -o bind /etc/modules-load.d /etc/modules-load.d; mount -o remount,bind,ro /etc/modules-load.d')
+      const unload = await livepatch('unload', ['vrf-lookup'], second)
+      expect([unload.exit, unload.stderr]).toEqual([69, expect.stringContaining(`second: ${MODULE} is not loaded any more, but will be at the next boot: /etc/modules-load.d/patchbench-${MODULE}.conf cannot be removed`) as string])
+      expect((await livepatch('status', [], second)).stdout).toContain(`${MODULE}: is not there, but is loaded at every boot`)
+      await out(host, 'umount /etc/modules-load.d')
+      expect((await livepatch('unload', ['vrf-lookup'], second)).exit).toBe(0)
+      expect((await livepatch('status', [], second)).stdout).not.toContain('at every boot')
+    }, others[0])
+  })
+
+  it('are all told of where one after another is interrupted', PATIENT, async () => {
+    const words = [BIN, 'livepatch', 'load', 'vrf-lookup', '--force-unverified', '--json', '--host', 'second,testhost,signed', '--ssh-config', all.config]
+    const child = execa('node', words, {reject: false, stdin: 'ignore', env: {XDG_STATE_HOME: await scratch()}})
+    child.stderr.on('data', (text: Buffer) => void (text.includes('testhost: looking at it') && child.kill('SIGINT')))
+    const {exitCode, stdout} = await child
+    const {hosts} = JSON.parse(stdout) as {hosts: {host: string; result: string; exit: number}[]}
+    expect([exitCode, ...hosts.map(({host, result, exit}) => [host, result, exit])]).toEqual([130, ['second', 'loaded', 0], ['testhost', 'interrupted', 130], ['signed', 'not-begun', 130]])
+    expect((await livepatch('unload', ['vrf-lookup'], {...all, hosts: ['second']})).exit).toBe(0)
+  })
+
+  it('that cannot be reached are told on standard error, with --json as well', PATIENT, async () => {
+    const {exit, stderr, json} = await livepatch('status', ['--json'], {...all, hosts: ['second', 'root@127.0.0.1:1']})
+    expect([exit, json().hosts.length]).toEqual([69, 2])
+    expect(stderr).toContain('patchbench: root@127.0.0.1:1: there is no connection to root@127.0.0.1:1')
   })
 
   // The last one: the host is not the same afterwards.
