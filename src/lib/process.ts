@@ -68,8 +68,8 @@ function finished(program: string, result: Ended, options: RunOptions): Finished
   const {stdout, stderr, all = '', exitCode} = result
   if (options.allowedExits === 'any') return {stdout, stderr, all, exitCode: exitCode ?? -1}
   if (exitCode !== undefined && (options.allowedExits ?? [0]).includes(exitCode)) return {stdout, stderr, all, exitCode}
-  // setpriv's own exit code for a program that is not there (setpriv(1)).
-  if (exitCode === 127 || (exitCode === 1 && stderr.includes('failed to execute'))) {
+  // setpriv's own words for a program that is not there (setpriv(1)); its exit code is 126 where a folder of PATH is closed to us.
+  if (exitCode === 127 || ((exitCode === 1 || exitCode === 126) && stderr.includes('failed to execute'))) {
     throw new CouldNotRun(`${program} is not installed; 'patchbench doctor' says which package holds it`)
   }
   if (all.includes('No space left on device')) throw new CouldNotRun(`${program} found the disk full`, lastLines(all, 5))
