@@ -30,15 +30,17 @@ test('one fix alone does not mend the other bug', {timeout: 20 * MINUTES}, async
   const text = await readFile(file, 'utf8')
   // Each single fix now claims everything.
   await writeFile(file, text.replace(/ {4}claims:\n( {6}- .*\n)+/g, ''))
-  const {exit, results} = await compare(['flowtable-dst', '--cases', cases, '--variant', 'livepatched', '--livepatch', 'stale-mac,mark-route'])
+  const alone = LONG ? ['stale-mac', 'mark-route'] : ['stale-mac']
+  const {exit, results} = await compare(['flowtable-dst', '--cases', cases, '--variant', 'livepatched', '--livepatch', alone.join(',')])
   const missing = (candidate: string) => reasons(results.filter((result) => result.candidate === candidate))
-  expect(results.map(({verdict}) => verdict)).toEqual(['shown', 'not-fixed', 'not-fixed'])
+  expect(results.map(({verdict}) => verdict)).toEqual(['shown', ...alone.map(() => 'not-fixed')])
   expect(missing('stale-mac')).toMatch(/mark-reply-mac4/)
   // A livepatch does not look at a flow without packets, nor probe a neighbour that has gone.
   expect(missing('stale-mac')).not.toMatch(/stale-(?!\w+-idle|mac-gone)/)
+  expect(exit).toBe(1)
+  if (!LONG) return
   expect(missing('mark-route')).toMatch(/stale-mac-udp4/)
   expect(missing('mark-route')).not.toMatch(/mark-/)
-  expect(exit).toBe(1)
 })
 
 test.each(LONG ? LINES : LINES.slice(0, 1))('on %s, loads and unloads under traffic lose nothing and leak nothing', {timeout: 20 * MINUTES}, async (line) => {
