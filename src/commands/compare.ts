@@ -4,7 +4,6 @@ import {join, resolve} from 'node:path'
 import {simpleGit} from 'simple-git'
 import {asLivepatches, type Case, candidateVariant, caseNames, loadCase} from '../case/case.js'
 import {casesFolder} from '../case/folder.js'
-import {isBuilt} from '../kernel/built.js'
 import {type Context} from '../lib/context.js'
 import {InputError} from '../lib/errors.js'
 import {run} from '../lib/process.js'
@@ -54,8 +53,6 @@ export async function compareCommand(
     const {options: others, firewall4} = await chosenFirewall4(context, cases, options)
     checkFixes(cases, variantsOrAll(others), options)
     const targets = await targetsFor(context, cases, others)
-    // Before a kernel is built.
-    for (const {one, kernel} of targets) if (options.fromPatch && isBuilt(kernel)) await checkFromPatch(context, one, kernel)
     return await compareTargets(context, targets, {...options, ...(firewall4 ? {firewall4} : {})}, {...place, command})
   })
 }
@@ -67,6 +64,7 @@ export type Compared = {text: string; exit: number; comparison: Comparison; fold
 
 /** Compares targets in a run's folder, and leaves results, reports and what they were made of in it. */
 export async function compareTargets(context: Context, targets: readonly Target[], options: RunOptions, {folder, date, command}: RunPlace & {command: string}): Promise<Compared> {
+  for (const {one, kernel} of targets) await checkFromPatch(context, one, kernel)
   await buildBases(context, targets)
   const {accelerator, why} = await chooseAccelerator(context, options.accel, targets[0]!.kernel)
   // Asked while the machines run: neither depends on the other.

@@ -1,5 +1,5 @@
 import {type Candidate, candidateOf, type Case, type Livepatch, seriesFor} from '../case/case.js'
-import {type BuiltKernel, patchedKernel} from '../kernel/built.js'
+import {type BuiltKernel, isBuilt, patchedKernel} from '../kernel/built.js'
 import {type Kernel} from '../kernel/kernel.js'
 import {type Context} from '../lib/context.js'
 import {codeOf} from '../series/identity.js'
@@ -35,14 +35,15 @@ export async function patchedWith(context: Context, candidate: Candidate, base: 
 }
 
 /**
- * Whether a case's candidates can be made livepatches of, on a kernel that is built from a source.
+ * Whether a kernel's source can be made the livepatches of that a case has of its candidates, if it has some.
  *
  * @throws InputError when the tree cannot, naming the case's livepatch that is written by hand
  * @throws CouldNotRun when a tool is missing here
  */
-export async function checkFromPatch(context: Context, {kernels: all, livepatches}: Case, {line, source}: BuiltKernel): Promise<void> {
-  const byHand = livepatches.flatMap(({madeOf}) => madeOf?.insteadOf ?? []).find(({kernels = all}) => kernels.includes(line))
-  await checkKlpBuild(context, source, byHand ? `the case has one that is written by hand, ${byHand.name}: leave --from-patch out` : 'write one by hand')
+export async function checkFromPatch(context: Context, {kernels: all, livepatches}: Case, kernel: Kernel | BuiltKernel): Promise<void> {
+  if (!isBuilt(kernel) || !livepatches.some(({madeOf}) => madeOf)) return
+  const byHand = livepatches.flatMap(({madeOf}) => madeOf?.insteadOf ?? []).find(({kernels = all}) => kernels.includes(kernel.line))
+  await checkKlpBuild(context, kernel.source, byHand ? `the case has one that is written by hand, ${byHand.name}: leave --from-patch out` : 'write one by hand')
 }
 
 /**
