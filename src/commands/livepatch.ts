@@ -6,13 +6,13 @@ import {writeJournal} from '../deploy/journal.js'
 import {loadLivepatch, type LoadInput, type Loaded} from '../deploy/load.js'
 import {isFit, type Row, type Verified} from '../deploy/preflight.js'
 import {prepareFor, type PrepareInput} from '../deploy/prepare.js'
-import {type HostState, keepOnHost, type Outcome, statusOfHost, unloadOnHost} from '../deploy/remote.js'
+import {checkBegun, type HostState, keepOnHost, type Outcome, statusOfHost, unloadOnHost} from '../deploy/remote.js'
 import {recallVerified, rememberVerified} from '../deploy/verified.js'
 import {type Check} from '../deploy/verify.js'
 import {type Host, type HostOptions, withHost} from '../host/ssh.js'
 import {type Kernel} from '../kernel/kernel.js'
 import {kernelOfRelease} from '../kernel/packaged.js'
-import {type Context} from '../lib/context.js'
+import {type Context, uninterrupted} from '../lib/context.js'
 import {CouldNotRun, EXIT, InputError, Interrupted} from '../lib/errors.js'
 import {printable} from '../lib/text.js'
 import {type LivepatchModule} from '../livepatch/build.js'
@@ -116,11 +116,10 @@ async function changeHosts(
   const {module} = livepatch
   const results = await oneByOne(context, await hostsOf(options.host, options.hosts), async (own, host) => {
     // A script that has begun sees itself through; we wait for what it says.
-    const uninterrupted = {...own, signal: new AbortController().signal}
-    const {result, stalled, said} = await withHost(own, host, sshOf(options), async (connected) => await change(uninterrupted, connected, module))
+    const outcome = await withHost(own, host, sshOf(options), async (connected) => await change(uninterrupted(own), connected, module))
+    const {result, stalled, said} = outcome
     await writeJournal(host, {verb, case: name, livepatch: livepatch.name, module, result})
-    if (result === 'busy') throw new CouldNotRun(`another patchbench is at work on ${host}: nothing was changed`)
-    if (result === 'no-room') throw new CouldNotRun(`${host}: /run/patchbench is full, or cannot be written: nothing was changed`)
+    checkBegun(outcome, host)
     if (result === 'still-persistent') throw new CouldNotRun(`${host}: ${module} is not loaded any more, but will be at the next boot:${said} cannot be removed`)
     const words = says[result] ?? missed[result]
     if (words === undefined) throw new CouldNotRun(`${host}: ${module} stays: ${said.split('\n')[0] || result}`, stalled && `stalled tasks:\n${stalled}`)

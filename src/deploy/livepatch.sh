@@ -12,7 +12,7 @@
 #   sh livepatch.sh persist FOLDER MODULE PARAMETER=VALUE...
 #   sh livepatch.sh forget MODULE           undoes persist
 #   sh livepatch.sh due MODULE ID           what the dead-man's switch does
-#   sh livepatch.sh wait MODULE ID AFTER    the switch itself, where the host has no better one
+#   sh livepatch.sh wait MODULE ID          the same when its time has come: the switch itself, where the host has no better one
 #
 # `@ NAME` begins a section of the output, of which every line has a blank before it. What it began it sees through: a lost
 # connection stops nothing.

@@ -1,10 +1,10 @@
 import {type Host, type HostOptions, withHost} from '../host/ssh.js'
-import {type Context} from '../lib/context.js'
+import {type Context, uninterrupted} from '../lib/context.js'
 import {CouldNotRun} from '../lib/errors.js'
 import {writeJournal} from './journal.js'
 import {isFit, type Row} from './preflight.js'
 import {prepareFor, type Prepared, type PrepareInput} from './prepare.js'
-import {forgetOnHost, keepOnHost, loadOnHost, type Outcome, persistOnHost, statusOfHost, unloadOnHost} from './remote.js'
+import {checkBegun, forgetOnHost, keepOnHost, loadOnHost, type Outcome, persistOnHost, statusOfHost, unloadOnHost} from './remote.js'
 import {type Check, splatCheck, verifyOnHost} from './verify.js'
 
 export type LoadInput = PrepareInput & {
@@ -79,8 +79,7 @@ type After = Pick<Loaded, 'result' | 'reasons' | 'verification' | 'revertAfter' 
 async function afterLoad(context: Context, host: Host, input: LoadInput, prepared: Prepared, outcome: Outcome): Promise<After> {
   const nothing = {verification: [], revertAfter: null, persistent: false}
   const {said, stalled, result} = outcome
-  if (result === 'busy') throw new CouldNotRun(`another patchbench is at work on ${host.name}: nothing was changed`)
-  if (result === 'no-room') throw new CouldNotRun(`${host.name}: /run/patchbench is full, or cannot be written: nothing was changed`)
+  checkBegun(outcome, host.name)
   if (result === 'other') {
     throw new CouldNotRun(`${host.name} has a ${prepared.module.facts.name} of another build, with other parameters, or in transition: unload that first, by 'patchbench livepatch unload'`)
   }
@@ -114,7 +113,7 @@ async function confirm(context: Context, host: Host, input: LoadInput, prepared:
   const {facts} = prepared.module
   const {check, revertAfter, deadline, ssh} = input
   // What was begun here is ended here: an interruption takes it back as well.
-  const own = {...context, signal: new AbortController().signal}
+  const own = uninterrupted(context)
   const takeBack = async (why: string[], verification: Check[]): Promise<After> => {
     context.progress(`${host.name}: taking ${facts.name} back`)
     const {result, stalled} = await unloadOnHost(own, host, facts.name, deadline).catch((error: unknown) => {

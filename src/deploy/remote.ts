@@ -1,7 +1,7 @@
 import {randomBytes} from 'node:crypto'
 import {NotTaken, runCopied} from '../host/copy.js'
 import {type Host, type Remote, scriptOnHost} from '../host/ssh.js'
-import {type Context} from '../lib/context.js'
+import {type Context, uninterrupted} from '../lib/context.js'
 import {CouldNotRun} from '../lib/errors.js'
 import {projectPath} from '../lib/project.js'
 import {printable} from '../lib/text.js'
@@ -79,6 +79,7 @@ export async function loadOnHost(context: Context, host: Host, load: Load): Prom
   context.signal.throwIfAborted()
   context.progress(`${host.name}: copying and loading ${module}`)
   const limits = {deadline: 4000 * deadline + ASIDE, limit: 4 << 20}
+  // A transition is over sooner than it is understood where it stands.
   const {stdout} = await runWithModule(uninterrupted(context), host, {path, module}, ['load', ...words], limits).catch((error: unknown) => {
     if (!(error instanceof CouldNotRun) || error instanceof NotTaken) throw error
     const alone = `if all had arrived there, the host goes on by itself, and takes back what it loads ${revertAfter} s later unless 'patchbench livepatch keep' calls that off`
@@ -90,11 +91,6 @@ export async function loadOnHost(context: Context, host: Host, load: Load): Prom
 /** A module and our script go to a host in one piece, and the script runs there and removes both. */
 async function runWithModule(context: Context, host: Host, {path, module}: Pick<Load, 'path' | 'module'>, [verb, ...rest]: readonly [string, ...string[]], limits: {deadline: number; limit: number}): Promise<Remote> {
   return await runCopied(context, host, {[`${module}.ko`]: path, 'livepatch.sh': projectPath(SCRIPT)}, ['livepatch.sh', verb, ...rest], limits)
-}
-
-/** What is not interrupted with us: a transition is over sooner than it is understood where it stands. */
-function uninterrupted(context: Context): Context {
-  return {...context, signal: new AbortController().signal}
 }
 
 /** NAME=VALUE of module parameters. */
@@ -115,6 +111,12 @@ export async function keepOnHost(context: Context, host: Host, module: string, i
 export async function persistOnHost(context: Context, host: Host, {path, module, parameters}: Pick<Load, 'path' | 'module' | 'parameters'>): Promise<Outcome> {
   const {stdout} = await runWithModule(context, host, {path, module}, ['persist', module, ...assignments(parameters)], {deadline: ASIDE, limit: 1 << 20})
   return outcomeOf(stdout, host)
+}
+
+/** Throws where the host could not begin. */
+export function checkBegun({result}: Outcome, host: string): void {
+  if (result === 'busy') throw new CouldNotRun(`another patchbench is at work on ${host}: nothing was changed`)
+  if (result === 'no-room') throw new CouldNotRun(`${host}: /run/patchbench is full, or cannot be written: nothing was changed`)
 }
 
 export async function forgetOnHost(context: Context, host: Host, module: string): Promise<Outcome> {

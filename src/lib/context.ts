@@ -11,3 +11,8 @@ export type Context = {
   /** Keeps builds to their folders, where what is built is a stranger's; see runConfined(). */
   confine?: Confine
 }
+
+/** For what sees itself through once it has begun, whatever the user does. */
+export function uninterrupted(context: Context): Context {
+  return {...context, signal: new AbortController().signal}
+}

@@ -2,7 +2,7 @@ import {createTwoFilesPatch} from 'diff'
 import {readFile} from 'node:fs/promises'
 import {copyToHost, readFromHost, removeFolder} from '../host/copy.js'
 import {type Host, type HostOptions, onHost, scriptOnHost} from '../host/ssh.js'
-import {type Context} from '../lib/context.js'
+import {type Context, uninterrupted} from '../lib/context.js'
 import {CouldNotRun, InputError} from '../lib/errors.js'
 import {sha256} from '../lib/hash.js'
 import {lastLines} from '../lib/process.js'
@@ -120,7 +120,7 @@ async function replace(
   }).finally(() => context.signal.removeEventListener('abort', left))
   const log = printable(stdout.toString('utf8')).trimEnd()
   // What it did is known, and is said even to one who interrupts now.
-  await removeFolder({...context, signal: new AbortController().signal}, host, folder).catch(() => {})
+  await removeFolder(uninterrupted(context), host, folder).catch(() => {})
   if (context.signal.aborted) context.progress(`${host.name}: ${lastLines(log, 1)}`)
   context.signal.throwIfAborted()
   if (exitCode === DONE.done) return log
